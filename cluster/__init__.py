@@ -1,0 +1,1 @@
+"""Where jobs run: connecting to Ray, here or on a cluster."""

@@ -1,0 +1,1 @@
+"""One module per job a user runs or submits (Ray Data, Ray Train), and the command line."""

@@ -1,0 +1,126 @@
+"""A command from a config: every field becomes an option with help, default and YAML twin.
+
+The config classes are the single source of truth. A job's module says what its options are; here they become command
+line parameters whose default is "not given", so that a value comes from the command line, else from ``--config``, else
+from the field.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from ms2img.config import Config
+from ms2img.errors import UsageError
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a command talks: progress or not, text or JSON."""
+
+    quiet: bool
+    json: bool
+
+    def say(self, text: str = "") -> None:
+        """A line for a person; nothing under ``--quiet``, and on standard error under ``--json``."""
+        if not self.quiet:
+            print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+
+    def result(self, values: dict[str, Any]) -> None:
+        """The machine-readable line that ``--json`` promises as the last one."""
+        if self.json:
+            print(json.dumps(values, sort_keys=True, allow_nan=False), flush=True)
+
+
+def command(
+    app: typer.Typer, name: str, config: type[ConfigT], *, arguments: Sequence[str] = ()
+) -> Callable[[Callable[[ConfigT, Output], int]], Callable[[ConfigT, Output], int]]:
+    """Register ``run(config, output) -> exit status`` as `name`; fields in `arguments` are positional, in that order.
+
+    The command's help text is the docstring of `run`.
+    """
+
+    def register(run: Callable[[ConfigT, Output], int]) -> Callable[[ConfigT, Output], int]:
+        def invoke(**given: Any) -> None:
+            output = Output(quiet=given.pop("quiet"), json=given.pop("json"))
+            given.pop("debug")  # read from the arguments by `pipelines.cli.main`, before any parsing can fail
+            yaml_path = given.pop("config")
+            values = {key: value for key, value in given.items() if value is not None and value != []}
+            raise typer.Exit(run(resolve(config, values, yaml_path, name, arguments), output))
+
+        parameters = [_parameter(key, config.model_fields[key], argument=True) for key in arguments]
+        parameters += [
+            _parameter(key, field, argument=False) for key, field in config.model_fields.items() if key not in arguments
+        ]
+        invoke.__signature__ = inspect.Signature(parameters + _common())  # type: ignore[attr-defined]
+        invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters + _common()}
+        invoke.__doc__ = run.__doc__
+        app.command(name, help=inspect.cleandoc(run.__doc__ or ""))(invoke)
+        return run
+
+    return register
+
+
+def resolve(
+    config: type[ConfigT], given: dict[str, Any], yaml_path: str | None, name: str, arguments: Sequence[str]
+) -> ConfigT:
+    """Command line over YAML over defaults; a required argument that neither gives is named as the user types it."""
+    required = [key for key, field in config.model_fields.items() if field.is_required()]
+    if yaml_path is None:
+        for key in required:
+            if key not in given:
+                typed = key.upper() if key in arguments else f"--{key.replace('_', '-')}"
+                raise UsageError(f"ms2img {name}: {typed} is missing; see 'ms2img {name} --help'")
+    return config.resolve(given, yaml_path)
+
+
+def _common() -> list[inspect.Parameter]:
+    """The options that every command has."""
+    return [
+        _keyword(
+            "config", str | None, typer.Option("--config", help="YAML file with any of these options", metavar="FILE")
+        ),
+        _keyword("json", bool, typer.Option("--json", help="print one machine-readable line last"), default=False),
+        _keyword("quiet", bool, typer.Option("--quiet", "-q", help="no progress, no text"), default=False),
+        _keyword("debug", bool, typer.Option("--debug", help="show the traceback of an error"), default=False),
+    ]
+
+
+def _keyword(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _parameter(key: str, field: FieldInfo, *, argument: bool) -> inspect.Parameter:
+    kind = _command_line_type(field.annotation)
+    text = field.description or ""
+    if argument:
+        metavar = key.upper() + ("..." if get_origin(kind) is list else "")
+        return _keyword(key, kind | None, typer.Argument(help=text, metavar=metavar, show_default=False))
+    default = None if field.default is PydanticUndefined else field.default
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    dashed = key.replace("_", "-")
+    names = f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"
+    option = typer.Option(names, help=text, show_default=shown if default not in (None, "") else False)
+    return _keyword(key, kind | None, option)
+
+
+def _command_line_type(annotation: Any) -> Any:
+    """The type the command line parses: ``X | None`` is X, a tuple of strings a list, a Literal stays."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _command_line_type(next(part for part in get_args(annotation) if part is not type(None)))
+    if get_origin(annotation) is Literal:
+        return annotation
+    if get_origin(annotation) is tuple:
+        return list[str]
+    return annotation

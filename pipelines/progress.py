@@ -1,0 +1,64 @@
+"""Time is shown: a bar with an ETA on a terminal, a sparse line elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Eta
+
+LINE_EVERY_SECONDS = 15.0  # away from a terminal: at most one line in this time (ours)
+
+
+class Steps:
+    """Progress over a known number of steps, on standard error.
+
+    A context manager; `advance` is called from one thread. Lines and bar go to standard error, so that standard output
+    holds results only.
+    """
+
+    def __init__(self, total: int, what: str, *, quiet: bool = False) -> None:
+        self.total = total
+        self.what = what
+        self.done = 0
+        self._started = self._last_line = time.monotonic()
+        self._lines = not quiet and not sys.stderr.isatty()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        if not quiet and sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                Eta(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task(what, total=total, note="")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Count `steps` as done; `note` is shown behind the bar or at the end of the line."""
+        self.done += steps
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, advance=steps, note=note)
+        elif self._lines and (self.done >= self.total or time.monotonic() - self._last_line > LINE_EVERY_SECONDS):
+            self._last_line = time.monotonic()
+            elapsed = self._last_line - self._started
+            left = elapsed / self.done * (self.total - self.done) if self.done else 0.0
+            tail = f", about {left:.0f} s left" if self.done < self.total else f" in {elapsed:.0f} s"
+            print(f"{self.what}: {self.done}/{self.total}{tail} {note}".rstrip(), file=sys.stderr, flush=True)
