@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 import ms2img
 from ms2img.errors import Ms2imgError
-from pipelines.command import Output, command
+from pipelines.command import Output, Result, command
 from pipelines.convert import ConvertConfig
 
 INTERRUPTED = 130
+SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
 
 app = typer.Typer(
     help="Mass-spectrometry runs to images, a CNN on them, and the model back from a registry.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -28,59 +29,62 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _version(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+def _top(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="print the version and exit"),
 ) -> None:
     if version:
         print(ms2img.__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
 
 
 @command(app, "convert", ConvertConfig, arguments=("samples", "out"))
-def _convert(config: ConvertConfig, output: Output) -> int:
+def _convert(config: ConvertConfig, output: Output) -> Result:
     """Turn the runs of a sample sheet into a Parquet data set of images; only what is new or changed is done."""
     from pipelines.convert import convert
 
     summary = convert(config, quiet=output.quiet)
-    for row in summary.errors[:5]:
+    for row in summary.errors[:SHOWN_FAILURES]:
         place = f"{row['path']}, {row['position']}" if row["position"] else row["path"]
-        print(f"ms2img: {row['sample_id']}: {place}: {row['message']} [{row['code']}]", file=sys.stderr)
-    if summary.failed > 5:
-        print(f"ms2img: ... and {summary.failed - 5} more in {summary.output}/errors.parquet", file=sys.stderr)
+        output.warn(f"{row['sample_id']}: {place}: {row['message']} [{row['code']}]")
+    if summary.failed > SHOWN_FAILURES:
+        output.warn(f"... and {summary.failed - SHOWN_FAILURES} more in {summary.output}/errors.parquet")
     output.say(
         f"{summary.converted} converted, {summary.unchanged} unchanged, {summary.failed} failed -> {summary.output}"
     )
-    output.result(
-        {
-            "converted": summary.converted,
-            "unchanged": summary.unchanged,
-            "failed": summary.failed,
-            "output": summary.output,
-        }
-    )
-    return 3 if summary.failed else 0
+    counts = {"converted": summary.converted, "unchanged": summary.unchanged, "failed": summary.failed}
+    return Result({**counts, "output": summary.output}, status=3 if summary.failed else 0)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status (0 done, 1 internal, 2 usage, 3 failures, 130 interrupted)."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
     try:
-        return int(app(given, prog_name="ms2img", standalone_mode=False) or 0)
-    except typer.Exit as done:
-        return done.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        return 2
-    except click.ClickException as error:
-        return _refuse(f"{error.format_message().rstrip('.')}", 2, debug)
+        status = invoke(given).status
+    except TyperException as error:  # what the parser refuses
+        return _refuse(error.format_message().replace("Value error, ", "").rstrip("."), 2, debug)
     except Ms2imgError as error:
         return _refuse(str(error), error.exit_code, debug)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _refuse("interrupted; run the same command again to go on", INTERRUPTED, debug)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else "no message"
         return _refuse(f"internal error: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)
+    return status
+
+
+def invoke(arguments: Sequence[str]) -> Result:
+    """Run one command in this process and return its result; errors are raised, not printed."""
+    result = app(list(arguments), prog_name="ms2img", standalone_mode=False)
+    if isinstance(result, Result):
+        return result
+    if result == INTERRUPTED:  # the parser turns an interrupt into this number
+        raise KeyboardInterrupt
+    return Result({}, status=int(result or 0))
 
 
 def _refuse(message: str, status: int, debug: bool) -> int:

@@ -13,7 +13,7 @@ import sys
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -27,7 +27,7 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 @dataclass(frozen=True)
 class Output:
-    """How a command talks: progress or not, text or JSON."""
+    """How a command talks to a person."""
 
     quiet: bool
     json: bool
@@ -37,27 +37,37 @@ class Output:
         if not self.quiet:
             print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
 
-    def result(self, values: dict[str, Any]) -> None:
-        """The machine-readable line that ``--json`` promises as the last one."""
-        if self.json:
-            print(json.dumps(values, sort_keys=True, allow_nan=False), flush=True)
+    def warn(self, text: str) -> None:
+        """A line that is worth reading even under ``--quiet``, on standard error."""
+        print(f"ms2img: {text}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command leaves behind: the values of its ``--json`` line and its exit status."""
+
+    values: dict[str, Any]
+    status: int = 0
 
 
 def command(
     app: typer.Typer, name: str, config: type[ConfigT], *, arguments: Sequence[str] = ()
-) -> Callable[[Callable[[ConfigT, Output], int]], Callable[[ConfigT, Output], int]]:
-    """Register ``run(config, output) -> exit status`` as `name`; fields in `arguments` are positional, in that order.
+) -> Callable[[Callable[[ConfigT, Output], Result]], Callable[[ConfigT, Output], Result]]:
+    """Register ``run(config, output) -> Result`` as `name`; fields in `arguments` are positional, in that order.
 
     The command's help text is the docstring of `run`.
     """
 
-    def register(run: Callable[[ConfigT, Output], int]) -> Callable[[ConfigT, Output], int]:
-        def invoke(**given: Any) -> None:
+    def register(run: Callable[[ConfigT, Output], Result]) -> Callable[[ConfigT, Output], Result]:
+        def invoke(**given: Any) -> Result:
             output = Output(quiet=given.pop("quiet"), json=given.pop("json"))
             given.pop("debug")  # read from the arguments by `pipelines.cli.main`, before any parsing can fail
             yaml_path = given.pop("config")
             values = {key: value for key, value in given.items() if value is not None and value != []}
-            raise typer.Exit(run(resolve(config, values, yaml_path, name, arguments), output))
+            result = run(resolve(config, values, yaml_path, name, arguments), output)
+            if output.json:
+                print(json.dumps(result.values, sort_keys=True, allow_nan=False), flush=True)
+            return result
 
         parameters = [_parameter(key, config.model_fields[key], argument=True) for key in arguments]
         parameters += [
@@ -116,11 +126,9 @@ def _parameter(key: str, field: FieldInfo, *, argument: bool) -> inspect.Paramet
 
 
 def _command_line_type(annotation: Any) -> Any:
-    """The type the command line parses: ``X | None`` is X, a tuple of strings a list, a Literal stays."""
+    """The type the command line parses: ``X | None`` is X, a tuple of any length a list; others stay."""
     if get_origin(annotation) in (Union, types.UnionType):
         return _command_line_type(next(part for part in get_args(annotation) if part is not type(None)))
-    if get_origin(annotation) is Literal:
-        return annotation
-    if get_origin(annotation) is tuple:
-        return list[str]
+    if get_origin(annotation) is tuple and Ellipsis in get_args(annotation):
+        return list[get_args(annotation)[0]]  # type: ignore[misc]
     return annotation

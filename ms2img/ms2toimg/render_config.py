@@ -24,7 +24,8 @@ class RenderConfig(Config):
     height: int = Field(150, ge=1, le=MAX_SIDE, description="image height in pixels: the fragment axis")
     width: int = Field(140, ge=1, le=MAX_SIDE, description="image width in pixels: the precursor axis")
     renderer: Literal["fast", "matplotlib"] = Field(
-        "fast", description="fast: own painter of the same discs; matplotlib: the paper's scatter plot, slow, the oracle"
+        "fast",
+        description="fast: own painter of the same discs; matplotlib: the paper's scatter plot, slow, the oracle",
     )
     resize: Literal["area", "bilinear"] = Field(
         "area",
@@ -70,7 +71,9 @@ class RenderConfig(Config):
         if self.area_min_pt2 > self.area_max_pt2:
             raise ValueError(f"area_min_pt2 {self.area_min_pt2:g} exceeds area_max_pt2 {self.area_max_pt2:g}")
         if not all(1 <= side <= MAX_SOURCE_SIDE for side in self.source_shape):
-            raise ValueError(f"the figure would have {self.source_shape} pixels; each side takes 1 to {MAX_SOURCE_SIDE}")
+            raise ValueError(
+                f"the figure would have {self.source_shape} pixels; each side takes 1 to {MAX_SOURCE_SIDE}"
+            )
         return self
 
     @property

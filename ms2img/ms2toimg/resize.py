@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.int64]
 
 
 def resize_area(source: Bytes, height: int, width: int) -> Bytes:
@@ -31,36 +34,44 @@ def _box_sums(values: npt.NDArray[np.generic], count: int) -> npt.NDArray[np.flo
 
 
 def resize_bilinear(source: Bytes, height: int, width: int) -> Bytes:
-    """Interpolate between the 2 x 2 source pixels around each pixel's centre, as ``tf.image.resize`` does by default.
+    """Blend the 2 x 2 source pixels around each pixel's centre, as ``tf.image.resize`` does by default.
 
-    source: uint8 [h, w] -> uint8 [height, width], rounded half up. No antialiasing, half-pixel centres: all other
+    source: uint8 [h, w] -> uint8 [height, width], rounded half up. Half-pixel centres and no antialiasing: all other
     source pixels are never looked at.
     """
-    top, bottom, _ = neighbours(source.shape[0], height)
-    left, right, _ = neighbours(source.shape[1], width)
-    corners = source[np.ix_(interleaved(top, bottom), interleaved(left, right))]
-    return interpolate(corners, source.shape)
+    return blend(source, Neighbours.of(source.shape[0], height), Neighbours.of(source.shape[1], width))
 
 
-def neighbours(n: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """For each of `count` pixels along an axis of `n` source pixels: the two neighbours and the second one's weight."""
-    centre = np.maximum((np.arange(count) + 0.5) * n / count - 0.5, 0.0)
-    first = np.minimum(centre.astype(np.int64), n - 1)
-    return first, np.minimum(first + 1, n - 1), centre - first
+@dataclass(frozen=True)
+class Neighbours:
+    """For each pixel along an axis: the two source lines around its centre, and how much the second one weighs."""
+
+    first: Indices
+    second: Indices
+    weight: npt.NDArray[np.float64]  # of the second, 0-1
+
+    @classmethod
+    def of(cls, n: int, count: int) -> Neighbours:
+        """Spread `count` pixels over `n` source lines."""
+        centre = np.clip((np.arange(count) + 0.5) * n / count - 0.5, 0, n - 1)
+        first = centre.astype(np.int64)
+        weight = centre - first
+        return cls(first, first + (weight > 0), weight)
+
+    def lines(self) -> Indices:
+        """The source lines that any pixel looks at, ascending."""
+        return np.union1d(self.first, self.second)
+
+    def within(self, lines: Indices) -> Neighbours:
+        """The same neighbours, counted among `lines` alone."""
+        return Neighbours(np.searchsorted(lines, self.first), np.searchsorted(lines, self.second), self.weight)
 
 
-def interleaved(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """first[0], second[0], first[1], ...: the source lines that `interpolate` wants, in order."""
-    return np.stack([first, second], axis=1).ravel()
-
-
-def interpolate(corners: npt.NDArray[np.generic], source_shape: tuple[int, ...]) -> Bytes:
-    """Blend [2 height, 2 width] `corners`, the 2 x 2 source pixels of each pixel side by side, into its value."""
-    height, width = corners.shape[0] // 2, corners.shape[1] // 2
-    down = neighbours(source_shape[0], height)[2][:, None]
-    right = neighbours(source_shape[1], width)[2]
-    rows = corners[0::2] * (1 - down) + corners[1::2] * down
-    return to_bytes(rows[:, 0::2] * (1 - right) + rows[:, 1::2] * right)
+def blend(values: npt.NDArray[np.uint8] | npt.NDArray[np.float32], down: Neighbours, across: Neighbours) -> Bytes:
+    """Interpolate [lines, lines] `values` to uint8 [height, width], rounded half up."""
+    second, first = down.weight[:, None], 1 - down.weight[:, None]
+    rows = values[down.first] * first + values[down.second] * second
+    return to_bytes(rows[:, across.first] * (1 - across.weight) + rows[:, across.second] * across.weight)
 
 
 def to_bytes(grey: npt.NDArray[np.float64]) -> Bytes:

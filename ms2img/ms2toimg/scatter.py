@@ -16,7 +16,10 @@ def draw_scatter(points: Points, config: RenderConfig) -> Bytes:
 
     Discs without edge on black, in the order of the points, so that later ones cover earlier ones.
     """
-    figure = Figure(figsize=(config.fig_width_in, config.fig_height_in), dpi=config.dpi, facecolor="black")
+    height, width = config.source_shape
+    # Matplotlib cuts sides to whole pixels; a millionth more keeps it from cutting one off after rounding.
+    inches = (width + 1e-6) / config.dpi, (height + 1e-6) / config.dpi
+    figure = Figure(figsize=inches, dpi=config.dpi, facecolor="black")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()

@@ -1,7 +1,7 @@
-"""A plot frame as inline SVG, for pages that must follow the reader's colour scheme.
+"""A plot frame as inline SVG, for a page that follows the reader's colour scheme.
 
-Marks carry CSS classes instead of colours, text is the page's own, and nothing has an id, so that many frames live in one
-document. Lengths are in user units; the frame is about as wide as a phone, so that its text stays readable there.
+Marks carry CSS classes instead of colours, text is set in the page's own font, and nothing has an id, so that many frames
+live in one document. Lengths are in user units; a frame is about as wide as a phone, so that its text stays readable there.
 """
 
 from __future__ import annotations
@@ -13,34 +13,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT = 440.0, 330.0
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 12.0, 14.0, 46.0
+WIDTH, HEIGHT = 440.0, 340.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 48.0
+NAMES_BOTTOM = 112.0  # room below a plot area whose slots are named, the frame grows by the difference
 MARK_RADIUS = 4.0
 
 Span = tuple[float, float]
 
 
-def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most `most` round numbers (1, 2 or 5 times a power of ten apart) within [low, high]."""
-    if not high > low:
-        return [low]
-    rough = (high - low) / (most - 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    return [tick * step for tick in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def tick_text(value: float) -> str:
-    """A tick's label: no trailing zeros, a true minus sign."""
-    return f"{value:.6g}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-12 else "0"
-
-
 @dataclass
 class Frame:
-    """Axes with a plot area; drawing methods take data coordinates and append to the picture.
+    """Axes around a plot area. Drawing methods take data coordinates; `markup` gives the finished picture.
 
-    `alt` is what a screen reader says instead of the picture.
+    `alt` is what a screen reader says in place of the picture; ticks are round numbers unless given.
     """
 
     x: Span
@@ -51,20 +36,18 @@ class Frame:
     x_ticks: Sequence[float] | None = None
     y_ticks: Sequence[float] | None = None
     square: bool = False
-    bottom: float = BOTTOM
-    width: float = WIDTH
-    height: float = HEIGHT
+    named: bool = False
     _parts: list[str] = field(default_factory=list)
 
     @property
     def area(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom edge of the plot area."""
-        left, right, top, bottom = LEFT, self.width - RIGHT, TOP, self.height - self.bottom
+        left, right, bottom = LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM
         if self.square:
-            side = min(right - left, bottom - top)
-            left = left + (right - left - side) / 2
+            side = min(right - left, bottom - TOP)
+            left += (right - left - side) / 2
             right = left + side
-        return left, top, right, bottom
+        return left, TOP, right, bottom
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """User units of a data point."""
@@ -76,86 +59,74 @@ class Frame:
         """A line through the points; those that are not finite are left out."""
         points = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
         if points:
-            path = self._path(points)
-            self._parts.append(f'<path class="line {css}" d="{path}">{_title(title)}</path>')
+            self._parts.append(f'<path class="line {css}" d="{self._path(points)}">{_title(title)}</path>')
 
     def band(self, x: Sequence[float], low: Sequence[float], high: Sequence[float], css: str) -> None:
         """The area between two curves over the same x."""
-        points = [*zip(x, low, strict=True), *zip(reversed(x), reversed(high), strict=True)]
-        if points:
-            self._parts.append(f'<path class="band {css}" d="{self._path(points)}Z"/>')
+        outline = [*zip(x, low, strict=True), *zip(reversed(x), reversed(high), strict=True)]
+        if outline:
+            self._parts.append(f'<path class="band {css}" d="{self._path(outline)}Z"/>')
 
     def region(self, x: Span, y: Span, css: str) -> None:
         """A filled rectangle."""
         (left, bottom), (right, top) = self.at(x[0], y[0]), self.at(x[1], y[1])
-        size = f'width="{_n(right - left)}" height="{_n(bottom - top)}"'
-        self._parts.append(f'<rect class="{css}" x="{_n(left)}" y="{_n(top)}" {size}/>')
+        self._parts.append(_rectangle(css, left, top, right, bottom))
 
     def bar(self, x: float, y: Span, width: float, css: str, title: str = "") -> None:
-        """An upright bar centred on `x`; `width` in data units."""
+        """An upright bar centred on `x`, `width` in data units."""
         (left, start), (right, end) = self.at(x - width / 2, y[0]), self.at(x + width / 2, y[1])
-        size = f'width="{_n(right - left, 2)}" height="{_n(abs(end - start))}"'
-        self._parts.append(
-            f'<rect class="{css}" x="{_n(left, 2)}" y="{_n(min(start, end))}" {size}>{_title(title)}</rect>'
-        )
+        self._parts.append(_rectangle(css, left, min(start, end), right, max(start, end), title))
 
     def mark(self, x: float, y: float, css: str, shape: str = "circle", title: str = "") -> None:
-        """One mark; `shape` as in `mark_markup`."""
-        across, down = self.at(x, y)
-        self._parts.append(mark_markup(across, down, css, shape, title=title))
+        """One mark; shapes as in `mark_markup`."""
+        self._parts.append(mark_markup(*self.at(x, y), css, shape, title))
 
-    def text(self, x: float, y: float, content: str, css: str = "", anchor: str = "middle", turn: bool = False) -> None:
-        """Text at a data point; `turn` writes upwards."""
-        across, down = self.at(x, y)
-        self._parts.append(_text(across, down, content, css, anchor, turn))
-
-    def note(self, across: float, down: float, content: str, css: str = "", anchor: str = "middle") -> None:
-        """Text at a place in user units."""
-        self._parts.append(_text(across, down, content, css, anchor, False))
-
-    def raw(self, markup: str) -> None:
-        """Markup that the caller vouches for."""
-        self._parts.append(markup)
+    def slot_name(self, x: float, name: str) -> None:
+        """A name below the axis, written upwards."""
+        across, _ = self.at(x, self.y[0])
+        self._parts.append(_text(across + 4, self.area[3] + 9, name, "slot", "end", upwards=True))
 
     def markup(self) -> Markup:
-        """The finished picture: axes below, what was drawn above."""
+        """The finished picture: plot area and axes, then what was drawn in the order it was drawn."""
         left, top, right, bottom = self.area
-        parts = [f'<rect class="plot" x="{_n(left)}" y="{_n(top)}" width="{_n(right - left)}" height="{_n(bottom - top)}"/>']
+        height = HEIGHT + (NAMES_BOTTOM - BOTTOM if self.named else 0)
+        parts = [_rectangle("plot", left, top, right, bottom)]
         for tick in nice_ticks(*self.x) if self.x_ticks is None else self.x_ticks:
             across, _ = self.at(tick, self.y[0])
             parts.append(f'<path class="tick" d="M{_n(across)} {_n(bottom)}v4"/>')
-            parts.append(_text(across, bottom + 17, tick_text(tick), "number", "middle", False))
+            parts.append(_text(across, bottom + 18, tick_text(tick), "number"))
         for tick in nice_ticks(*self.y) if self.y_ticks is None else self.y_ticks:
             _, down = self.at(self.x[0], tick)
             parts.append(f'<path class="grid" d="M{_n(left)} {_n(down)}H{_n(right)}"/>')
-            parts.append(_text(left - 7, down + 4, tick_text(tick), "number", "end", False))
-        parts.append(_text((left + right) / 2, self.height - 6, self.x_label, "axis", "middle", False))
-        parts.append(_text(left - 38, (top + bottom) / 2, self.y_label, "axis", "middle", True))
-        head = f'<svg class="frame" viewBox="0 0 {_n(self.width)} {_n(self.height)}" role="img" aria-label="{escape(self.alt)}">'
-        return Markup("".join([head, *parts, *self._parts, "</svg>"]))
+            parts.append(_text(left - 7, down + 4, tick_text(tick), "number", "end"))
+        if self.x_label:
+            parts.append(_text((left + right) / 2, height - 8, self.x_label, "axis"))
+        parts.append(_text(left - 38, (top + bottom) / 2, self.y_label, "axis", upwards=True))
+        opening = (
+            f'<svg class="frame" viewBox="0 0 {_n(WIDTH)} {_n(height)}" role="img" aria-label="{escape(self.alt)}">'
+        )
+        return Markup("".join([opening, *parts, *self._parts, "</svg>"]))  # noqa: S704: every text in it is escaped
 
     def _path(self, points: Iterable[tuple[float, float]]) -> str:
         return "M" + "L".join(f"{_n(across)} {_n(down)}" for across, down in (self.at(*point) for point in points))
 
 
-def mark_markup(across: float, down: float, css: str, shape: str = "circle", *, title: str = "") -> str:
-    """A mark in user units: ``circle``, ``square``, ``diamond`` or ``ring`` (a wider, open circle around another mark)."""
-    radius = MARK_RADIUS
-    tail = f">{_title(title)}</" if title else "/"
-    if shape in ("circle", "ring"):
-        size = radius if shape == "circle" else radius + 3
-        open_tag = f'<circle class="mark {css}" cx="{_n(across)}" cy="{_n(down)}" r="{_n(size)}"'
-        return open_tag + (f"{tail}circle>" if title else "/>")
-    half = radius * (0.9 if shape == "square" else 1.3)
-    if shape == "square":
-        path = f"M{_n(across - half)} {_n(down - half)}h{_n(2 * half)}v{_n(2 * half)}h{_n(-2 * half)}Z"
-    else:
-        path = f"M{_n(across)} {_n(down - half)}l{_n(half)} {_n(half)}l{_n(-half)} {_n(half)}l{_n(-half)} {_n(-half)}Z"
-    return f'<path class="mark {css}" d="{path}"' + (f"{tail}path>" if title else "/>")
+def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """At most `most` round numbers (1, 2 or 5 times a power of ten apart) within [low, high]."""
+    rough = (high - low) / (most - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [tick * step for tick in range(first, last + 1)]
+
+
+def tick_text(value: float) -> str:
+    """A tick's label: no trailing zeros, a true minus sign."""
+    return f"{value:.6g}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-12 else "0"
 
 
 def finite_span(values: np.ndarray, pad: float = 0.04) -> Span:
-    """Lowest and highest finite value, padded by a share of their distance; (0, 1) if there is none."""
+    """Lowest and highest finite value, padded by a share of their distance; (0, 1) where there is none."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0
@@ -164,10 +135,49 @@ def finite_span(values: np.ndarray, pad: float = 0.04) -> Span:
     return low - room, high + room
 
 
-def _text(across: float, down: float, content: str, css: str, anchor: str, turn: bool) -> str:
-    turned = f' transform="rotate(-90 {_n(across)} {_n(down)})"' if turn else ""
-    place = f'x="{_n(across)}" y="{_n(down)}" text-anchor="{anchor}"'
-    return f'<text class="{css}" {place}{turned}>{escape(content)}</text>'
+def mark_markup(across: float, down: float, css: str, shape: str = "circle", title: str = "") -> str:
+    """A mark in user units: circle, dot (small), ring (open, fits around a mark), square or diamond."""
+    radii = {"circle": MARK_RADIUS, "dot": MARK_RADIUS * 0.65, "ring": MARK_RADIUS + 3}
+    if shape in radii:
+        place = f'cx="{_n(across)}" cy="{_n(down)}" r="{_n(radii[shape])}"'
+        return f'<circle class="mark {css}" {place}>{_title(title)}</circle>'
+    if shape == "square":
+        half = MARK_RADIUS * 0.9
+        path = f"M{_n(across - half)} {_n(down - half)}h{_n(2 * half)}v{_n(2 * half)}h{_n(-2 * half)}Z"
+    else:
+        half = MARK_RADIUS * 1.4
+        path = f"M{_n(across)} {_n(down - half)}l{_n(half)} {_n(half)}l{_n(-half)} {_n(half)}l{_n(-half)} {_n(-half)}Z"
+    return f'<path class="mark {css}" d="{path}">{_title(title)}</path>'
+
+
+def mark_swatch(css: str, shape: str = "circle") -> Markup:
+    """A mark for a legend."""
+    return _swatch(mark_markup(12, 8, css, shape))
+
+
+def line_swatch(css: str) -> Markup:
+    """A piece of line for a legend."""
+    return _swatch(f'<path class="line {css}" d="M1 8H23"/>')
+
+
+def bar_swatch(css: str) -> Markup:
+    """A bar for a legend."""
+    return _swatch(_rectangle(css, 8, 1, 16, 15))
+
+
+def _swatch(content: str) -> Markup:
+    opening = '<svg class="swatch" viewBox="0 0 24 16" width="24" height="16" aria-hidden="true">'
+    return Markup(f"{opening}{content}</svg>")  # noqa: S704: shapes of our own
+
+
+def _rectangle(css: str, left: float, top: float, right: float, bottom: float, title: str = "") -> str:
+    place = f'x="{_n(left, 2)}" y="{_n(top)}" width="{_n(right - left, 2)}" height="{_n(bottom - top)}"'
+    return f'<rect class="{css}" {place}>{_title(title)}</rect>'
+
+
+def _text(across: float, down: float, content: str, css: str, anchor: str = "middle", *, upwards: bool = False) -> str:
+    turn = f' transform="rotate(-90 {_n(across)} {_n(down)})"' if upwards else ""
+    return f'<text class="{css} {anchor}" x="{_n(across)}" y="{_n(down)}"{turn}>{escape(content)}</text>'
 
 
 def _title(title: str) -> str:
@@ -175,5 +185,6 @@ def _title(title: str) -> str:
 
 
 def _n(value: float, digits: int = 1) -> str:
-    """A coordinate: a tenth of a unit is finer than any screen shows."""
-    return f"{value:.{digits}f}".removesuffix("." + "0" * digits)
+    """A coordinate; a tenth of a unit is finer than a screen shows."""
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -105,3 +105,8 @@ def straddling(predictions: pd.DataFrame) -> list[str]:
     """Accessions with runs in more than one test fold: there should be none."""
     folds = predictions.groupby("accession")["fold"].nunique()
     return sorted(folds[folds > 1].index)
+
+
+def fold_name(fold: int) -> str:
+    """Folds are counted from 0 in tables and from 1 for people."""
+    return f"fold {int(fold) + 1}"

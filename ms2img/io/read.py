@@ -1,0 +1,142 @@
+"""Any run of a sample sheet to its spectra table: which reader, one pass a file, and the identity of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+import pyarrow as pa
+
+from ms2img.errors import Code, RunError
+from ms2img.io import msdial_alignment, msdial_peaklist, quant
+from ms2img.io.aligned import AlignedTable
+from ms2img.io.mgf import read_mgf
+from ms2img.io.msdial_alignment import read_alignment
+from ms2img.io.msdial_peaklist import read_peaklist
+from ms2img.io.sheet import Run
+from ms2img.io.spectra import name_sample
+from ms2img.io.text import file_status, open_bytes, open_text
+
+SNIFF_LINES = 500
+SNIFF_LINE_CHARS = 1 << 20  # an alignment of thousands of runs has long header lines
+READ_BYTES = 1 << 20
+
+_ONE_RUN: dict[str, Callable[[str], pa.Table]] = {"mgf": read_mgf, "msdial-peaklist": read_peaklist}
+
+
+@dataclass(frozen=True)
+class RunSpectra:
+    """A run's spectra (schema `SPECTRA`), and whose MS/MS they are: the run's "own", or "representative" ones."""
+
+    table: pa.Table
+    ms2_source: str
+
+
+def sniff(path: str) -> str:
+    """The format of a run's file, by its first lines and never by its name: one of `ms2img.io.sheet.FORMATS`.
+
+    Raises `RunError`: as `open_text`, and UNKNOWN_FORMAT.
+    """
+    first = ""
+    with open_text(path) as handle:
+        for number, line in enumerate(islice(iter(lambda: handle.readline(SNIFF_LINE_CHARS), ""), SNIFF_LINES), 1):
+            first = first or line.strip()
+            cell = line.partition("\t")[0].strip()
+            if line.strip() == "BEGIN IONS":
+                return "mgf"
+            if cell == msdial_alignment.FIRST_CELL and number <= msdial_alignment.HEADER_WITHIN:
+                return "msdial-alignment"
+            if cell in msdial_peaklist.FIRST_CELLS and first == line.strip():
+                return "msdial-peaklist"
+    hint = "expected MGF ('BEGIN IONS'), an MS-DIAL alignment ('Alignment ID') or peak list ('PeakID')"
+    if first.startswith(quant.ID_COLUMN):
+        hint = "this is a feature table; name it in the sheet's `quant_path`, and its MGF in `path`"
+    elif first.startswith("<"):
+        hint += "; this looks like XML (mzML, mzXML), export the run as MGF"
+    raise RunError(Code.UNKNOWN_FORMAT, hint, path=path)
+
+
+def read_run(run: Run) -> RunSpectra:
+    """One run's spectra. Raises `RunError`. For several runs of one aligned table use `read_runs`."""
+    _, outcome = next(iter(read_runs([run])))
+    if isinstance(outcome, RunError):
+        raise outcome
+    return outcome
+
+
+def read_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, RunSpectra | RunError]]:
+    """Each run with its spectra, or with the `RunError` that says why not; grouped by file, in order of appearance.
+
+    Runs that share their files are read in one pass; one group is in memory at a time. What is wrong with a whole
+    file is the error of each of its runs.
+    """
+    groups: dict[tuple[str, str | None, str | None], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.path, run.quant_path, run.format), []).append(run)
+    for group in groups.values():
+        try:
+            content = _read_files(group)
+        except RunError as error:
+            yield from ((run, error) for run in group)
+            continue
+        for run in group:
+            try:
+                yield run, _of_run(content, run)
+            except RunError as error:
+                yield run, error
+
+
+def _read_files(group: Sequence[Run]) -> pa.Table | AlignedTable:
+    """The content of the files a group of runs shares."""
+    first = group[0]
+    format_name = first.format or sniff(first.path)
+    columns = [run.column for run in group if run.column is not None]
+    if first.quant_path is not None:
+        if format_name != "mgf":
+            message = f"this is {format_name}; the sheet's `quant_path` belongs beside an MGF"
+            raise RunError(Code.UNKNOWN_FORMAT, message, path=first.path)
+        return quant.read_pair(first.path, first.quant_path, columns)
+    if format_name == "msdial-alignment":
+        return read_alignment(first.path, columns)
+    return _ONE_RUN[format_name](first.path)
+
+
+def _of_run(content: pa.Table | AlignedTable, run: Run) -> RunSpectra:
+    if isinstance(content, AlignedTable):
+        if run.column is None:
+            message = "this file holds many runs; name the run's in the sheet's `column` (ms2img sheet drafts it)"
+            raise RunError(Code.NO_COLUMN, message, path=run.quant_path or run.path)
+        spectra = content.spectra(run.column, path=run.quant_path or run.path)
+        return RunSpectra(name_sample(spectra, run.sample_id), content.ms2_source)
+    if run.column is not None:
+        message = f"the sheet's `column` is '{run.column}', but this file holds one run and has no columns"
+        raise RunError(Code.NO_COLUMN, message, path=run.path)
+    return RunSpectra(name_sample(content, run.sample_id), "own")
+
+
+def source_fingerprint(run: Run) -> str:
+    """A hash of what the run is made of: its file's bytes, its quant table's, and its column. Raises `RunError`.
+
+    Equal content has an equal fingerprint wherever it lies. A file's hash is remembered by path, size and time of
+    change, so that the many runs of one aligned table cost one pass over it.
+    """
+    parts = [_content_hash(run.path), _content_hash(run.quant_path) if run.quant_path else None, run.column]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _content_hash(path: str) -> str:
+    status = file_status(path)
+    return _hash_of_file(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _hash_of_file(path: str, size: int, mtime_ns: int) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open_bytes(path) as handle:
+        while chunk := handle.read(READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

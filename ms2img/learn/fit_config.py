@@ -1,0 +1,39 @@
+"""The settings of the training loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ms2img.errors import UsageError
+from ms2img.learn.settings import Settings
+
+
+@dataclass(frozen=True)
+class FitConfig(Settings):
+    """How a model is trained; raises `UsageError` for a value out of range."""
+
+    epochs: int = 80  # MS2toImg, Table 1
+    batch_size: int = 32  # ours (Keras's default)
+    learning_rate: float = 1e-4  # ours: the upper end of MS2toImg's search range
+    weight_decay: float = 0.0  # decoupled, as in Keras's Adam
+    adam_epsilon: float = 1e-7  # Keras's default; torch's is 1e-8
+    patience: int | None = None  # stop after so many epochs without a lower validation loss; None: never (the paper)
+    seed: int = 0  # batch order, initial weights and dropout
+    threads: int | None = None  # CPU threads of this process; None: torch's own choice
+    precision: str = "auto"  # "float32", "bfloat16", or "auto": bfloat16 where the hardware multiplies it natively
+    device: str = "auto"  # "cpu", "cuda", or "auto": CUDA where there is one
+
+    def __post_init__(self) -> None:
+        self._require_int("epochs", low=1)
+        self._require_int("batch_size", low=1)
+        self._require_float("learning_rate", low=0.0, high=math.inf, low_open=True)
+        self._require_float("weight_decay", low=0.0, high=math.inf)
+        self._require_float("adam_epsilon", low=0.0, high=math.inf, low_open=True)
+        self._require_int("seed", low=0, high=2**63 - 1)
+        for optional in ("patience", "threads"):
+            if getattr(self, optional) is not None:
+                self._require_int(optional, low=1)
+        self._require_one_of("precision", ("auto", "float32", "bfloat16"))
+        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+            raise UsageError(f"device: {self.device!r}; expected one of auto, cpu, cuda, cuda:<number>")

@@ -1,0 +1,56 @@
+"""What the machine offers: device, precision, threads, memory pages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ms2img.errors import UsageError
+
+# Activations of a batch are tens of megabytes that torch hands back to the system after use. Asking for 2 MiB pages
+# spares most of the page faults: 25 % of an epoch of the paper's CNN on 2 CPU cores (bench/fit.py). torch reads
+# this once, at its first large tensor; a value set by the user stays.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for "auto", "cpu" or "cuda[:n]"; `UsageError` when CUDA is asked for and absent."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device: '{name}', but torch finds no CUDA device here; use cpu or auto")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of matrix products and convolutions: for "auto", bfloat16 where the hardware multiplies it natively.
+
+    On an AMD EPYC with avx512_bf16, bfloat16 autocast halves an epoch of the paper's CNN (bench/fit.py); without such
+    instructions it is emulated and slower than float32.
+    """
+    if name == "float32":
+        return torch.float32
+    if name == "bfloat16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Not torch's public interface, so absent means no.
+        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        native = any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)))
+    return torch.bfloat16 if native else torch.float32
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Run the block with `count` CPU threads inside torch's operators (None: unchanged)."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

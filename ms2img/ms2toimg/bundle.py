@@ -1,0 +1,193 @@
+"""A trained model as a folder that needs nothing else: weights and a JSON description, no pickle and no code.
+
+``model.safetensors`` holds the network's state; ``bundle.json`` how to build the network, how to draw a run, what the
+answer means and where it came from. `load_bundle` checks all of it against this version of ms2img before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ms2img import __version__
+from ms2img.config import Config
+from ms2img.errors import UsageError
+from ms2img.io.atomic import replace_file
+from ms2img.io.description import DESCRIPTION_NAME, read_description
+from ms2img.ms2toimg.cnn import CnnConfig, build_cnn
+from ms2img.ms2toimg.predictor import Predictor
+from ms2img.ms2toimg.render_config import RenderConfig
+
+FORMAT_VERSION = 1
+SYSTEM = "ms2toimg"
+WEIGHTS_NAME = "model.safetensors"
+READ_BYTES = 2**20
+
+
+class Fingerprints(Config):
+    """What the model was trained on, as content hashes: equal hashes, comparable metrics."""
+
+    samples: str = Field(description="the image data set: which runs, with which content, drawn how")
+    labels: str = Field(description="which samples carry which label")
+    folds: str = Field(description="which samples were held out together")
+
+
+class Card(Config):
+    """What a model's answer means, and where the model came from."""
+
+    assay: str = Field(min_length=1, description="column of the sample sheet that was predicted")
+    active: Literal["high", "low"] = Field(description="which end of the assay is 'active'")
+    low: float = Field(description="scaled values below this were the low class")
+    high: float = Field(description="scaled values above this were the high class")
+    value_min: float = Field(description="assay value that scales to 0, the assay's unit")
+    value_max: float = Field(description="assay value that scales to 1, the assay's unit")
+    threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a run is labelled active")
+    preset: str = Field(description="name of the network's preset")
+    simulated: bool = Field(description="trained on a simulated study")
+    fingerprints: Fingerprints
+    metrics: dict[str, float | None] = Field(description="cross-validated, auc_mean and auc_sd among them; null: none")
+
+    @model_validator(mode="after")
+    def _finite(self) -> Self:
+        for name in ("low", "high", "value_min", "value_max"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is not finite")
+        return self
+
+
+class Description(Config):
+    """The whole of ``bundle.json``."""
+
+    format: int
+    system: str
+    ms2img_version: str
+    cnn: dict[str, Any]
+    render: RenderConfig
+    card: Card
+
+
+def save_bundle(
+    folder: str | Path,
+    *,
+    model_state: Mapping[str, Tensor],
+    cnn: CnnConfig,
+    render: RenderConfig,
+    card: Mapping[str, Any],
+) -> None:
+    """Write a bundle into `folder` (made if absent), the description last.
+
+    Raises `UsageError` when `card` has not exactly the fields of `Card`, or `model_state` is not the network's.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = {key: _or_none(value) for key, value in card.get("metrics", {}).items()}
+    description = Description(
+        format=FORMAT_VERSION,
+        system=SYSTEM,
+        ms2img_version=__version__,
+        cnn=cnn.to_dict(),
+        render=render,
+        card=Card.checked({**card, "metrics": metrics}, source="model card"),
+    )
+    found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model_state.items()}
+    _check_tensors(_empty_network(cnn, render), found, place=str(folder / WEIGHTS_NAME))
+    with replace_file(folder / WEIGHTS_NAME) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}, temporary)
+    with replace_file(folder / DESCRIPTION_NAME) as temporary:
+        text = json.dumps(description.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def load_bundle(folder: str | Path) -> Predictor:
+    """The predictor of the bundle in `folder`.
+
+    Raises `UsageError`, naming the file, for whatever is missing, damaged, unknown or does not fit together.
+    """
+    folder = Path(folder)
+    description = read_checked_description(folder)
+    place = folder / DESCRIPTION_NAME
+    try:
+        cnn = CnnConfig.from_dict(description.cnn)
+    except (UsageError, TypeError) as error:
+        raise UsageError(f"{place}: cnn: {error}") from None
+    return Predictor(
+        network=_load_network(folder / WEIGHTS_NAME, cnn, description.render),
+        render=description.render,
+        threshold=description.card.threshold,
+        model_version=bundle_version(folder),
+    )
+
+
+def read_checked_description(folder: str | Path) -> Description:
+    """The checked ``bundle.json`` of `folder`. Raises `UsageError` as `load_bundle` does."""
+    content, place = read_description(folder), Path(folder) / DESCRIPTION_NAME
+    # Asked first: another format may well have other keys, and then the number is the message.
+    if content.get("format") != FORMAT_VERSION or content.get("system") != SYSTEM:
+        raise UsageError(
+            f"{place}: format {content.get('format')!r} of system {content.get('system')!r}; "
+            f"this ms2img {__version__} reads format {FORMAT_VERSION} of system '{SYSTEM}'"
+        )
+    return Description.checked(content, source=str(place))
+
+
+def bundle_version(folder: str | Path) -> str:
+    """A short hash of the bundle's two files: equal versions, equal answers, wherever the bundle was pulled from."""
+    digest = hashlib.blake2b(digest_size=6)
+    for name in (DESCRIPTION_NAME, WEIGHTS_NAME):
+        try:
+            with (Path(folder) / name).open("rb") as stream:
+                while chunk := stream.read(READ_BYTES):
+                    digest.update(chunk)
+        except OSError as error:
+            raise UsageError(f"{Path(folder) / name}: not a model bundle: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def _load_network(weights: Path, cnn: CnnConfig, render: RenderConfig) -> nn.Module:
+    """The network with its weights, checked by the file's header before memory is taken for a tensor."""
+    network = _empty_network(cnn, render)
+    try:
+        with safe_open(weights, framework="pt", device="cpu") as stream:
+            slices = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118 (not a mapping)
+            found = {name: (tuple(part.get_shape()), _DTYPES.get(part.get_dtype())) for name, part in slices.items()}
+            _check_tensors(network, found, place=str(weights))
+            state = {name: stream.get_tensor(name) for name in found}
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{weights}: not the weights of a model bundle: {error}") from None
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+_DTYPES = {"F32": torch.float32, "I64": torch.int64}
+
+
+def _empty_network(cnn: CnnConfig, render: RenderConfig) -> nn.Module:
+    """The network without memory for its weights. Raises `UsageError` where the image is too small for it."""
+    with torch.device("meta"):
+        return build_cnn(cnn, render.height, render.width)
+
+
+def _check_tensors(
+    network: nn.Module, found: Mapping[str, tuple[tuple[int, ...], torch.dtype | None]], *, place: str
+) -> None:
+    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.state_dict().items()}
+    for name in sorted({*expected, *found}):
+        if name not in found or name not in expected:
+            what = "is missing" if name not in found else "is unknown"
+            raise UsageError(f"{place}: tensor '{name}' {what}; the weights do not belong to this description")
+        if found[name] != expected[name]:
+            raise UsageError(f"{place}: tensor '{name}' is {found[name]}; the description asks for {expected[name]}")
+
+
+def _or_none(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

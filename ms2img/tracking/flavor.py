@@ -1,0 +1,83 @@
+"""Our models as an MLflow pyfunc: named loader and plain data, neither pickle nor code inside.
+
+MLflow's model file names this module as its loader, and MLflow calls `_load_pyfunc` with the bundle's folder. Which
+system made the bundle is looked up in a closed table; nothing in an artefact is ever imported or executed. This is the
+only file of the tracking room that knows the systems.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ms2img import __version__
+from ms2img.errors import UsageError
+from ms2img.io.description import DESCRIPTION_NAME, read_description
+
+#: System named in ``bundle.json`` -> module with ``load_bundle(folder)``.
+SYSTEMS = {"ms2toimg": "ms2img.ms2toimg.bundle"}
+
+
+def system_of(folder: str | Path) -> Any:
+    """The module that made and loads the bundle in `folder`. Raises `UsageError` when it is not a bundle we know."""
+    system = read_description(folder).get("system")
+    if system not in SYSTEMS:
+        place = Path(folder) / DESCRIPTION_NAME
+        raise UsageError(f"{place}: made by system {system!r}; this ms2img knows {', '.join(SYSTEMS)}")
+    return importlib.import_module(SYSTEMS[system])
+
+
+def load_bundle(folder: str | Path) -> Any:
+    """The predictor of the bundle in `folder`, whichever system made it. Raises `UsageError` for a bad bundle."""
+    return system_of(folder).load_bundle(folder)
+
+
+def bundle_version(folder: str | Path) -> str:
+    """What the bundle's answers carry as ``model_version``."""
+    return str(system_of(folder).bundle_version(folder))
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """The bundle's checked card: assay, preset, simulated, fingerprints, metrics and more."""
+    return dict(system_of(folder).read_checked_description(folder).card.model_dump(mode="json"))
+
+
+def _load_pyfunc(data_path: str) -> Any:
+    """MLflow's entry; the name is MLflow's."""
+    return load_bundle(data_path)
+
+
+def save_model(folder: str | Path, bundle: str | Path, *, model_id: str, run_id: str | None) -> None:
+    """Write an MLflow model folder around a copy of the bundle folder `bundle`.
+
+    Requirements are stated, not inferred: inferring would load the model in another process and ask package indexes.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    description = system_of(bundle).read_checked_description(bundle)
+    mlflow.pyfunc.save_model(
+        path=str(folder),
+        loader_module=__name__,
+        data_path=str(bundle),
+        mlflow_model=Model(model_id=model_id, run_id=run_id),
+        pip_requirements=requirements(),
+        metadata={"ms2img.system": description.system, "ms2img.format": str(description.format)},
+    )
+
+
+def requirements() -> list[str]:
+    """What a process that loads the model has to have installed."""
+    return [f"ms2img[tracking]=={__version__}", f"torch=={torch.__version__.partition('+')[0]}"]
+
+
+def find_bundle(folder: str | Path) -> Path | None:
+    """The bundle in `folder`: the folder itself, or the data of an MLflow model folder; None if there is none."""
+    folder = Path(folder)
+    if (folder / DESCRIPTION_NAME).is_file():
+        return folder
+    inside = sorted(folder.glob(f"data/*/{DESCRIPTION_NAME}"))
+    return inside[0].parent if len(inside) == 1 else None

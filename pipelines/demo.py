@@ -1,0 +1,71 @@
+"""``ms2img demo``: the whole job by the very commands a user would type, on a simulated study or on one's own data."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from ms2img.config import Config
+from ms2img.io.sheet import Sheet
+from pipelines.command import Output, Result
+
+#: What the demo reduces, so that it ends within minutes on two cores.
+REDUCED_SIZE = "75x70"
+REDUCED_TRAINING = {"--preset": "small", "--epochs": "40"}
+N_UNSEEN = 5  # runs scored at the end that were no part of the training
+
+
+class DemoConfig(Config):
+    """Options of ``ms2img demo``."""
+
+    samples: str | None = Field(None, description="your own sample sheet; without it a simulated study is made")
+    assay: str = Field(
+        "dpph", description="column of the sheet to predict; the simulated study has dpph, tpc, tfc, elastase"
+    )
+    out: str = Field("demo", description="output folder")
+
+
+def demo(config: DemoConfig, output: Output, invoke: Callable[[Sequence[str]], Result]) -> Result:
+    """Run every step by `invoke` (the command line without its process), showing each command before its output."""
+    from cluster.connect import connected
+
+    def step(*arguments: str) -> dict[str, Any]:
+        output.say(f"\n$ ms2img {shlex.join(arguments)}")
+        return invoke([*arguments, *(["--quiet"] if output.quiet else [])]).values
+
+    started = time.monotonic()
+    out = Path(config.out)
+    samples, images, page = (
+        config.samples or str(out / "study" / "samples.csv"),
+        str(out / "images"),
+        out / "report.html",
+    )
+    reduced = [part for option in REDUCED_TRAINING.items() for part in option]
+    with connected():
+        output.say(
+            "Reduced so that it ends within minutes on two cores: "
+            + ", ".join(f"{key} {value}" for key, value in {"--size": REDUCED_SIZE, **REDUCED_TRAINING}.items())
+            + "; the paper's are --size 150x140 --preset paper --epochs 80."
+        )
+        if config.samples is None:
+            step("simulate", str(out / "study"))
+        step("convert", samples, images, "--size", REDUCED_SIZE)
+        trained = step("train", images, "--samples", samples, "--assay", config.assay, *reduced)
+        step("report", trained["run_id"], "--out", str(page))
+        unseen = _runs_not_trained_on(samples, trained["unused_sample_ids"])
+        if unseen:
+            step("predict", trained["model"], *unseen, "--out", str(out / "predictions.csv"))
+        step("models")
+    output.say(f"\nDone in {time.monotonic() - started:.0f} s. Open {page} in a browser.")
+    return Result({**trained, "report": str(page)})
+
+
+def _runs_not_trained_on(samples: str, unused: Sequence[str]) -> list[str]:
+    """Files of up to `N_UNSEEN` runs that no fold and no refit has learned from."""
+    paths = {run.sample_id: run.path for run in Sheet.read(samples).runs if run.column is None}
+    return [paths[sample] for sample in unused if sample in paths][:N_UNSEEN]
