@@ -21,6 +21,7 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
     Raises `UsageError` when Ray is not installed or the named cluster does not answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the machine unasked
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # our progress counts runs; Ray Data's lines count blocks
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # today's default, without its warning
     # Zero-copy views of shared memory are read-only; torch warns about each. What we write to, we copy first.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

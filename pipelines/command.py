@@ -121,7 +121,9 @@ def _parameter(key: str, field: FieldInfo, *, argument: bool) -> inspect.Paramet
     shown = str(default).lower() if isinstance(default, bool) else str(default)
     dashed = key.replace("_", "-")
     names = f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"
-    option = typer.Option(names, help=text, show_default=shown if default not in (None, "") else False)
+    if default not in (None, "", ()):
+        text = f"{text} [default: {shown}]"
+    option = typer.Option(names, help=text, show_default=False)
     return _keyword(key, kind | None, option)
 
 

@@ -9,6 +9,7 @@ crash adopts what is staged.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,18 +173,16 @@ def _on_workers(
     """Run `convert_unit` over all units by Ray Data; yields each unit's statuses as it is finished."""
     import ray
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    known_ref = ray.put(known)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts runs, not blocks
+    units_ref, known_ref = ray.put(units), ray.put(known)
 
     def stage(row: dict[str, Any]) -> dict[str, Any]:
-        return {"statuses": convert_unit(row["unit"], render, staging, ray.get(known_ref), version)}
+        unit = ray.get(units_ref)[row["id"]]
+        return {"statuses": json.dumps(convert_unit(unit, render, staging, ray.get(known_ref), version))}
 
     # One block a unit: a unit is one task, retried alone when its worker dies.
-    blocks = ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units))
-    for row in blocks.map(stage).iter_rows():
-        yield row["statuses"]
+    for row in ray.data.range(len(units), override_num_blocks=len(units)).map(stage).iter_rows():
+        yield json.loads(row["statuses"])
 
 
 def convert_unit(

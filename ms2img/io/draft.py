@@ -80,31 +80,50 @@ def draft_sheet(files: Sequence[str], out: str | Path, *, assay: str = "assay", 
     if assay in RESERVED or assay in _OPTIONAL or not assay.strip():
         raise UsageError(f"'{assay}' is no name for an assay column: the sheet uses it otherwise")
 
-    formats, skipped = _find(files)
-    runs = _with_accessions(list(_runs(formats)))
-    _refuse_same_names(runs)
+    runs, skipped = draft_runs(files, sheet=target)
     columns = [name for name in _OPTIONAL if any(_cells(run, target.parent)[name] for run in runs)]
     header = ["sample_id", "path", *columns, "kind", "accession", assay]
-    with replace_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, header, delimiter=delimiter, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(_cells(run, target.parent) for run in runs)
+    try:
+        with replace_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.DictWriter(handle, header, delimiter=delimiter, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(_cells(run, target.parent) for run in runs)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot write the sheet: {(error.strerror or str(error)).lower()}") from None
     return _summary(target, runs, skipped, assay)
 
 
-def _find(files: Sequence[str]) -> tuple[dict[Path, str], list[str]]:
+def draft_runs(files: Sequence[str], *, sheet: Path | None = None) -> tuple[list[DraftedRun], list[str]]:
+    """The runs in `files` (see `draft_sheet`), and what in the named folders is no run, with the reason.
+
+    `sheet` is the file to be drafted: it is no run even where it lies among them. Raises `UsageError`.
+    """
+    own = _absolute(sheet) if sheet is not None else None
+    formats, skipped = _find(files, own)
+    runs = _with_accessions(list(_runs(formats)))
+    _refuse_same_names(runs)
+    return runs, skipped
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps "..", Path.resolve follows links)
+
+
+def _find(files: Sequence[str], sheet: Path | None) -> tuple[dict[Path, str], list[str]]:
     """The run files and their formats ("quant" for a feature table), in natural order; the skipped ones of folders."""
     formats: dict[Path, str] = {}
     skipped: list[str] = []
     for name in files:
-        path = Path(os.path.abspath(name))  # noqa: PTH100 (keeps a link's own name)
+        path = _absolute(name)
+        if path == sheet:
+            raise UsageError(f"{name}: this run file would be overwritten by the sheet; name the sheet last")
         if not path.is_dir():
             try:
                 formats[path] = _format(path)
             except RunError as error:
                 raise UsageError(f"{name}: {error.message}") from None
             continue
-        found = {entry: _format_or_reason(entry) for entry in path.iterdir() if _is_candidate(entry)}
+        found = {entry: _format_or_reason(entry) for entry in _files_in(path) if entry != sheet}
         known = {entry: known for entry, known in found.items() if isinstance(known, str)}
         if not known:
             raise UsageError(f"{name}: no run file in this folder (folders below it are not searched)")
@@ -115,8 +134,11 @@ def _find(files: Sequence[str]) -> tuple[dict[Path, str], list[str]]:
     return dict(sorted(formats.items(), key=lambda item: _natural(str(item[0])))), sorted(skipped, key=_natural)
 
 
-def _is_candidate(entry: Path) -> bool:
-    return entry.is_file() and not entry.name.startswith(".")
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")]
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot list the folder: {(error.strerror or str(error)).lower()}") from None
 
 
 def _format(path: Path) -> str:
@@ -182,13 +204,18 @@ def _pairs(formats: dict[Path, str]) -> dict[Path, Path]:
     mgfs = [path for path, format_name in formats.items() if format_name == "mgf"]
     pairs: dict[Path, Path] = {}
     for table in tables:
-        namesakes = [mgf for mgf in mgfs if mgf.parent == table.parent and table.name.startswith(mgf.stem)]
+        namesakes = [mgf for mgf in mgfs if mgf.parent == table.parent and _begins(table.name, mgf.stem)]
         if not namesakes and len(tables) == len(mgfs) == 1:
             namesakes = mgfs
         if not namesakes:
             raise UsageError(f"{table}: which MGF belongs to this feature table? Name the two files alone, or alike")
         pairs[table] = max(namesakes, key=lambda mgf: len(mgf.stem))
     return pairs
+
+
+def _begins(name: str, stem: str) -> bool:
+    """Whether `stem` is the first words of `name`: "run_1" is of "run_1_quant.csv", not of "run_10_quant.csv"."""
+    return name.startswith(stem) and not name[len(stem) :][:1].isalnum()
 
 
 def _with_accessions(runs: list[DraftedRun]) -> list[DraftedRun]:
@@ -223,7 +250,7 @@ def _cells(run: DraftedRun, folder: Path) -> dict[str, str | None]:
 
 def _as_written(path: str, folder: Path) -> str:
     """Relative to the sheet's folder for a file below it, so that both can move together; absolute otherwise."""
-    base = Path(os.path.abspath(folder))  # noqa: PTH100
+    base = _absolute(folder)
     return Path(path).relative_to(base).as_posix() if Path(path).is_relative_to(base) else path
 
 

@@ -27,7 +27,9 @@ REQUIRED = ("sample_id", "path")
 RESERVED = (*REQUIRED, "quant_path", "column", "format", "kind", "accession", "replicate", "batch")
 
 MISSING_VALUES = frozenset({"NA", "N/A", "NaN", "nan"})  # as R and pandas write an empty assay cell
-NEAR = 0.85  # difflib ratio (ours) from which a column name counts as a reserved one misspelt
+# A column name counts as a reserved one misspelt from this difflib ratio and length on (ours): shorter names have
+# honest neighbours ("patch", "kinds").
+NEAR, NEAR_LENGTH = 0.85, 8
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,8 @@ def _misspelt(name: str, columns: Mapping[str, object]) -> str | None:
         target = reserved.replace("_", "")
         if plain == target:
             return reserved
-        # Short names have honest neighbours ("patch", "kinds of"); long ones do not.
         is_near = difflib.SequenceMatcher(a=plain, b=target).ratio() >= NEAR
-        if is_near and len(target) > len("format") and not plain[-1:].isdigit():
+        if is_near and len(target) >= NEAR_LENGTH and not plain[-1:].isdigit():
             return reserved
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,15 +76,15 @@ def require_enough(class_of: dict[str, int], n_folds: int) -> None:
     active = sum(class_of.values())
     inactive = len(class_of) - active
     fewest = min(active, inactive)
-    counts = f"{active} active and {inactive} inactive accessions"
     if n_folds < 2:
         raise UsageError(f"--folds {n_folds}: expected 2 or more")
-    if fewest < n_folds:
-        remedy = f"use --folds {fewest}" if fewest >= 3 else "move --low and --high or add accessions"
-        raise UsageError(f"--folds {n_folds}: {counts} leave a fold with one class; {remedy}")
     # The largest test part takes ceil(fewest / n_folds); training and validation need one accession each.
-    if fewest + (-fewest // n_folds) < 2:
-        raise UsageError(f"--folds {n_folds}: {counts} leave no accession for validation; use --folds {n_folds + 1}")
+    if fewest >= n_folds and fewest - math.ceil(fewest / n_folds) >= 2:
+        return
+    problem = f"--folds {n_folds}: {active} active and {inactive} inactive accessions leave a part with one class"
+    if fewest >= 3:  # then as many folds as accessions always works
+        raise UsageError(f"{problem}; use --folds {fewest}")
+    raise UsageError(f"{problem}; expected 3 or more of each: move --low and --high or add accessions")
 
 
 def choose_validation(class_of: dict[str, int], fraction: float, rng: np.random.Generator) -> set[str]:

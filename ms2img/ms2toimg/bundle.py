@@ -24,13 +24,14 @@ from ms2img.config import Config
 from ms2img.errors import UsageError
 from ms2img.io.atomic import replace_file
 from ms2img.io.description import DESCRIPTION_NAME, read_description
-from ms2img.ms2toimg.cnn import CnnConfig, build_cnn
+from ms2img.ms2toimg.cnn import Cnn, CnnConfig
 from ms2img.ms2toimg.predictor import Predictor
 from ms2img.ms2toimg.render_config import RenderConfig
 
 FORMAT_VERSION = 1
 SYSTEM = "ms2toimg"
 WEIGHTS_NAME = "model.safetensors"
+FILE_NAMES = (DESCRIPTION_NAME, WEIGHTS_NAME)  # all there is in a bundle
 READ_BYTES = 2**20
 
 
@@ -100,7 +101,7 @@ def save_bundle(
         card=Card.checked({**card, "metrics": metrics}, source="model card"),
     )
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model_state.items()}
-    _check_tensors(_empty_network(cnn, render), found, place=str(folder / WEIGHTS_NAME))
+    _check_tensors(cnn, render, found, place=str(folder / WEIGHTS_NAME))
     with replace_file(folder / WEIGHTS_NAME) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}, temporary)
     with replace_file(folder / DESCRIPTION_NAME) as temporary:
@@ -143,7 +144,7 @@ def read_checked_description(folder: str | Path) -> Description:
 def bundle_version(folder: str | Path) -> str:
     """A short hash of the bundle's two files: equal versions, equal answers, wherever the bundle was pulled from."""
     digest = hashlib.blake2b(digest_size=6)
-    for name in (DESCRIPTION_NAME, WEIGHTS_NAME):
+    for name in FILE_NAMES:
         try:
             with (Path(folder) / name).open("rb") as stream:
                 while chunk := stream.read(READ_BYTES):
@@ -155,12 +156,11 @@ def bundle_version(folder: str | Path) -> str:
 
 def _load_network(weights: Path, cnn: CnnConfig, render: RenderConfig) -> nn.Module:
     """The network with its weights, checked by the file's header before memory is taken for a tensor."""
-    network = _empty_network(cnn, render)
     try:
         with safe_open(weights, framework="pt", device="cpu") as stream:
             slices = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118 (not a mapping)
             found = {name: (tuple(part.get_shape()), _DTYPES.get(part.get_dtype())) for name, part in slices.items()}
-            _check_tensors(network, found, place=str(weights))
+            network = _check_tensors(cnn, render, found, place=str(weights))
             state = {name: stream.get_tensor(name) for name in found}
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{weights}: not the weights of a model bundle: {error}") from None
@@ -171,22 +171,29 @@ def _load_network(weights: Path, cnn: CnnConfig, render: RenderConfig) -> nn.Mod
 _DTYPES = {"F32": torch.float32, "I64": torch.int64}
 
 
-def _empty_network(cnn: CnnConfig, render: RenderConfig) -> nn.Module:
-    """The network without memory for its weights. Raises `UsageError` where the image is too small for it."""
-    with torch.device("meta"):
-        return build_cnn(cnn, render.height, render.width)
-
-
 def _check_tensors(
-    network: nn.Module, found: Mapping[str, tuple[tuple[int, ...], torch.dtype | None]], *, place: str
-) -> None:
+    cnn: CnnConfig,
+    render: RenderConfig,
+    found: Mapping[str, tuple[tuple[int, ...], torch.dtype | None]],
+    *,
+    place: str,
+) -> nn.Module:
+    """The network that is described, without memory for its weights, if the tensors found are exactly its state."""
+    mismatch = "the weights do not belong to this description"
+    if cnn.conv_layers + cnn.dense_layers > len(found):  # before a description of a billion layers is built
+        raise UsageError(f"{place}: {len(found)} tensors for more layers than that; {mismatch}")
+    try:
+        with torch.device("meta"):
+            network = Cnn(cnn, render.height, render.width)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise UsageError(f"{place}: no network can be built as described: {str(error).splitlines()[0]}") from None
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.state_dict().items()}
     for name in sorted({*expected, *found}):
         if name not in found or name not in expected:
-            what = "is missing" if name not in found else "is unknown"
-            raise UsageError(f"{place}: tensor '{name}' {what}; the weights do not belong to this description")
+            raise UsageError(f"{place}: tensor '{name}' is {'missing' if name not in found else 'unknown'}; {mismatch}")
         if found[name] != expected[name]:
-            raise UsageError(f"{place}: tensor '{name}' is {found[name]}; the description asks for {expected[name]}")
+            raise UsageError(f"{place}: tensor '{name}' is {found[name]}, expected {expected[name]}; {mismatch}")
+    return network
 
 
 def _or_none(value: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ class Predictor:
 class _Row:
     """One row of the frame that is to be scored, absent values as None."""
 
-    def __init__(self, position: int, record: dict[str, Any]) -> None:
+    def __init__(self, position: int, record: Mapping[Any, Any]) -> None:
         self.position = position
         self.path = _text(record, "path")
         self.quant_path = _text(record, "quant_path")
@@ -163,7 +163,7 @@ class _Row:
         )
 
 
-def _text(record: dict[str, Any], key: str) -> str | None:
+def _text(record: Mapping[Any, Any], key: str) -> str | None:
     value = record.get(key)
     return None if _absent(value) or not str(value) else str(value)
 

@@ -26,6 +26,7 @@ from ms2img.ms2toimg.resize import Bytes, Indices, Neighbours, blend
 
 TILE = 8  # samples a tile's side: 8 x 8 bits are one word
 MIN_TILE_SIDE = 4.0  # source pixels: however small the discs, samples lie no closer than half a source pixel
+MAX_TILES_LOG2 = 8  # tiles a pixel's side: the greys of a pixel's samples then still sum to 32 bits
 POINTS_PER_INCH = 72
 
 Words = npt.NDArray[np.uint64]
@@ -88,13 +89,13 @@ def paint_bilinear(points: Points, config: RenderConfig) -> Bytes:
 
 
 def _tiles_log2(config: RenderConfig) -> tuple[int, int]:
-    """Tiles a pixel, down and across, as powers of two: a tile is never larger than the smallest disc."""
+    """Tiles a pixel, down and across, as powers of two: few enough, but no tile larger than the smallest disc."""
     smallest_disc = math.sqrt(config.area_min_pt2) * config.dpi / POINTS_PER_INCH
     largest_tile = max(smallest_disc, MIN_TILE_SIDE)
     source_height, source_width = config.source_shape
     down = math.ceil(math.log2(source_height / config.height / largest_tile))
     across = math.ceil(math.log2(source_width / config.width / largest_tile))
-    return max(0, down), max(0, across)
+    return min(max(down, 0), MAX_TILES_LOG2), min(max(across, 0), MAX_TILES_LOG2)
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,9 +120,7 @@ def _paint_tiles(
     row = np.empty(n, np.uint64)
     level = np.empty(n, np.uint32)
     for i in range(n):
-        if not (0 <= size[i] <= 1 and 0 <= grey[i] <= 1):
-            raise ValueError("size and grey of a point lie in 0-1")
-        level[i] = int(grey[i] * 255 + 0.5)
+        level[i] = _level(size[i], grey[i])
         y = (fragment_mz[i] - plane.fragment_from) * plane.rows_per_mz
         if not 0 <= y <= plane.height:
             raise ValueError("a point lies outside the fragment axis")
@@ -159,6 +158,14 @@ def _paint_tiles(
                     word += _1
         end = start
     return sums[:, margin : margin + height]
+
+
+@_compiled
+def _level(size: float, grey: float) -> int:
+    """Grey of a point in 256 levels, as `ms2img.ms2toimg.points.grey_levels`."""
+    if not (0 <= size <= 1 and 0 <= grey <= 1):
+        raise ValueError("size and grey of a point lie in 0-1")
+    return int(grey * 255 + 0.5)
 
 
 @_compiled
@@ -209,22 +216,21 @@ def _paint_lines(
     first_row = np.searchsorted(rows, np.arange(plane.height + 1))
     first_column = np.searchsorted(columns, np.arange(plane.width + 1))
     for i in range(len(precursor_mz)):
-        if not (0 <= size[i] <= 1 and 0 <= grey[i] <= 1):
-            raise ValueError("size and grey of a point lie in 0-1")
-        x = (precursor_mz[i] - plane.precursor_from) * plane.columns_per_mz
+        if i == 0 or precursor_mz[i] != precursor_mz[i - 1] or size[i] != size[i - 1]:  # the next spectrum
+            x = (precursor_mz[i] - plane.precursor_from) * plane.columns_per_mz
+            reach = _radius_pt(plane, size[i]) * plane.rows_per_pt + 0.5
+            left = first_column[max(0, int(x - reach))]
+            right = first_column[min(plane.width, int(x + reach) + 1)]
         y = (fragment_mz[i] - plane.fragment_from) * plane.rows_per_mz
         if not (0 <= x <= plane.width and 0 <= y <= plane.height):
             raise ValueError("a point lies outside the axes")
-        reach = _radius_pt(plane, size[i]) * plane.rows_per_pt + 0.5
-        level = int(grey[i] * 255 + 0.5)
-        for a in range(first_row[max(0, int(y - reach))], len(rows)):
+        level = _level(size[i], grey[i])
+        if left == right:
+            continue
+        for a in range(first_row[max(0, int(y - reach))], first_row[min(plane.height, int(y + reach) + 1)]):
             dy = rows[a] + 0.5 - y
-            if dy >= reach:
-                break
-            for b in range(first_column[max(0, int(x - reach))], len(columns)):
+            for b in range(left, right):
                 dx = columns[b] + 0.5 - x
-                if dx >= reach:
-                    break
                 cover = min(1.0, reach - math.sqrt(dx * dx + dy * dy))
                 if cover > 0:
                     painted[a, b] += cover * (level - painted[a, b])

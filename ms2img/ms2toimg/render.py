@@ -23,10 +23,12 @@ def render(points: Points, config: RenderConfig) -> Bytes:
     Raises `ValueError` for a point outside the axes or a size or grey outside 0-1: a defect of the caller, since
     `points_from_spectra` makes none. The first call of a process compiles or loads the fast painter.
     """
-    image = _painter(config)(points, config)
-    if not config.keep_above_precursor:
-        image *= _below_diagonal(config)
-    return image
+    return mask_above_precursor(_painter(config)(points, config), config)
+
+
+def mask_above_precursor(image: Bytes, config: RenderConfig) -> Bytes:
+    """The image with pixels wholly above the diagonal at 0, unless the config keeps them: uint8 [height, width]."""
+    return image if config.keep_above_precursor else image * _below_diagonal(config)
 
 
 def _painter(config: RenderConfig) -> Callable[[Points, RenderConfig], Bytes]:

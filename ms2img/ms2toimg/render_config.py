@@ -21,42 +21,52 @@ class RenderConfig(Config):
     size, marker areas, resize rule, the handling of absent and impossible values) is ours, and an option.
     """
 
-    height: int = Field(150, ge=1, le=MAX_SIDE, description="image height in pixels: the fragment axis")
-    width: int = Field(140, ge=1, le=MAX_SIDE, description="image width in pixels: the precursor axis")
+    height: int = Field(default=150, ge=1, le=MAX_SIDE, description="image height in pixels: the fragment axis")
+    width: int = Field(default=140, ge=1, le=MAX_SIDE, description="image width in pixels: the precursor axis")
     renderer: Literal["fast", "matplotlib"] = Field(
-        "fast",
+        default="fast",
         description="fast: own painter of the same discs; matplotlib: the paper's scatter plot, slow, the oracle",
     )
     resize: Literal["area", "bilinear"] = Field(
-        "area",
+        default="area",
         description="figure to image: area averages each pixel's source pixels; bilinear is TensorFlow's default, "
         "which does not antialias and so sees only the source pixels around each pixel's centre",
     )
-    precursor_mz: tuple[float, float] = Field((100.0, 1500.0), description="precursor axis [from, to), m/z")
-    fragment_mz: tuple[float, float] = Field((0.0, 1500.0), description="fragment axis [from, to), m/z")
-    fig_height_in: float = Field(7.5, gt=0, description="height of the drawn figure, inches")
-    fig_width_in: float = Field(7.0, gt=0, description="width of the drawn figure, inches")
-    dpi: int = Field(600, ge=1, description="source pixels an inch of the drawn figure")
-    area_min_pt2: float = Field(
-        4.0, gt=0, description="marker area at precursor intensity 0, pt^2 (matplotlib's s: the square of the diameter)"
+    precursor_mz: tuple[float, float] = Field(default=(100.0, 1500.0), description="precursor axis [from, to), m/z")
+    fragment_mz: tuple[float, float] = Field(default=(0.0, 1500.0), description="fragment axis [from, to), m/z")
+    fig_height_in: float = Field(default=7.5, gt=0, description="height of the drawn figure, inches")
+    fig_width_in: float = Field(default=7.0, gt=0, description="width of the drawn figure, inches")
+    dpi: int = Field(
+        default=600,
+        ge=1,
+        description="source pixels an inch of the drawn figure (fast area averaging has none)",
     )
-    area_max_pt2: float = Field(60.0, gt=0, description="marker area at precursor intensity 1, pt^2")
+    area_min_pt2: float = Field(
+        default=4.0,
+        gt=0,
+        description="marker area at precursor intensity 0, pt^2 (matplotlib's s: the square of the diameter)",
+    )
+    area_max_pt2: float = Field(default=60.0, gt=0, description="marker area at precursor intensity 1, pt^2")
     intensity_cut: float = Field(
-        1e-4, ge=0, lt=1, description="a precursor is kept if its share of the run's total intensity exceeds this"
+        default=1e-4,
+        ge=0,
+        lt=1,
+        description="a precursor is kept if its share of the run's total intensity exceeds this",
     )
     scale: Literal["max", "minmax"] = Field(
-        "max", description="precursor intensity to 0-1: by the run's maximum, or from its minimum to its maximum"
+        default="max",
+        description="precursor intensity to 0-1: by the run's maximum, or from its minimum to its maximum",
     )
     missing_precursor_intensity: Literal["summed-msms", "refuse"] = Field(
-        "summed-msms",
+        default="summed-msms",
         description="where the file has no precursor intensity: use the summed MS/MS intensity for the whole run, "
         "or refuse the run",
     )
     keep_above_precursor: bool = Field(
-        False, description="keep fragments above their precursor's m/z (multiply charged precursors have them)"
+        default=False, description="keep fragments above their precursor's m/z (multiply charged precursors have them)"
     )
     precursor_tolerance: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         description="a fragment further than this above its precursor is impossible and dropped, m/z "
         "(without effect under keep_above_precursor)",

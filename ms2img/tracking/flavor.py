@@ -8,6 +8,8 @@ only file of the tracking room that knows the systems.
 from __future__ import annotations
 
 import importlib
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from ms2img.io.description import DESCRIPTION_NAME, read_description
 
 #: System named in ``bundle.json`` -> module with ``load_bundle(folder)``.
 SYSTEMS = {"ms2toimg": "ms2img.ms2toimg.bundle"}
+DATA_NAME = "bundle"  # MLflow keeps it at data/bundle in the model's folder
 
 
 def system_of(folder: str | Path) -> Any:
@@ -50,23 +53,29 @@ def _load_pyfunc(data_path: str) -> Any:
     return load_bundle(data_path)
 
 
-def save_model(folder: str | Path, bundle: str | Path, *, model_id: str, run_id: str | None) -> None:
-    """Write an MLflow model folder around a copy of the bundle folder `bundle`.
+def save_model(folder: str | Path, bundle: str | Path, *, model_id: str, run_id: str) -> None:
+    """Write an MLflow model folder around a copy of the bundle in `bundle`; other files there are left behind.
 
     Requirements are stated, not inferred: inferring would load the model in another process and ask package indexes.
     """
     import mlflow
     from mlflow.models import Model
 
-    description = system_of(bundle).read_checked_description(bundle)
-    mlflow.pyfunc.save_model(
-        path=str(folder),
-        loader_module=__name__,
-        data_path=str(bundle),
-        mlflow_model=Model(model_id=model_id, run_id=run_id),
-        pip_requirements=requirements(),
-        metadata={"ms2img.system": description.system, "ms2img.format": str(description.format)},
-    )
+    system = system_of(bundle)
+    description = system.read_checked_description(bundle)
+    with tempfile.TemporaryDirectory(prefix="ms2img-") as scratch:
+        staged = Path(scratch) / DATA_NAME
+        staged.mkdir()
+        for name in system.FILE_NAMES:
+            shutil.copyfile(Path(bundle) / name, staged / name)
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            loader_module=__name__,
+            data_path=str(staged),
+            mlflow_model=Model(model_id=model_id, run_id=run_id),
+            pip_requirements=requirements(),
+            metadata={"ms2img.system": description.system, "ms2img.format": str(description.format)},
+        )
 
 
 def requirements() -> list[str]:
@@ -76,8 +85,5 @@ def requirements() -> list[str]:
 
 def find_bundle(folder: str | Path) -> Path | None:
     """The bundle in `folder`: the folder itself, or the data of an MLflow model folder; None if there is none."""
-    folder = Path(folder)
-    if (folder / DESCRIPTION_NAME).is_file():
-        return folder
-    inside = sorted(folder.glob(f"data/*/{DESCRIPTION_NAME}"))
-    return inside[0].parent if len(inside) == 1 else None
+    candidates = (Path(folder), Path(folder) / "data" / DATA_NAME)
+    return next((each for each in candidates if (each / DESCRIPTION_NAME).is_file()), None)

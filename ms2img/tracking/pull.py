@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ms2img.errors import UsageError
+from ms2img.io.description import DESCRIPTION_NAME
 from ms2img.tracking import flavor
 from ms2img.tracking.catalogue import near, our_models, require_model, versions_of
 from ms2img.tracking.store import Store, open_store
@@ -52,7 +53,7 @@ def pulled(model: str, *, store: Callable[[], Store] = open_store) -> Iterator[t
             folder = _download(opened, str(source.artifact_uri), scratch)
         bundle = flavor.find_bundle(folder)
         if bundle is None:
-            raise UsageError(f"{source.uri}: not a model of ms2img (no {flavor.DESCRIPTION_NAME} in its artefact)")
+            raise UsageError(f"{source.uri}: not a model of ms2img (no {DESCRIPTION_NAME} in its artefact)")
         yield bundle, source
 
 
@@ -61,7 +62,7 @@ def find(model: str, *, store: Callable[[], Store] = open_store) -> Source:
     if Path(model).is_dir():
         folder = flavor.find_bundle(model)
         if folder is None:
-            raise UsageError(f"{model}: a folder without a model bundle ({flavor.DESCRIPTION_NAME})")
+            raise UsageError(f"{model}: a folder without a model bundle ({DESCRIPTION_NAME})")
         return Source(uri=model, folder=folder)
     if _RUN_ID.fullmatch(model):
         return _of_run(store(), model)

@@ -18,6 +18,7 @@ from ms2img.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import RegisteredModel
 
 CHAMPION = "champion"
@@ -41,20 +42,17 @@ class Registration:
         return f"models:/{self.name}/{self.version}"
 
 
-def register(store: Store, bundle: str | Path, *, run_id: str | None) -> Registration:
+def register(store: Store, bundle: str | Path, *, run_id: str) -> Registration:
     """Log the bundle folder as a model of run `run_id`, register it, and let the champion rule decide."""
     card = flavor.read_card(bundle)
     tags = _version_tags(card, flavor.bundle_version(bundle))
     with store.reporting():
         client = store.client()
-        model_id = _log_model(store, client, Path(bundle), run_id=run_id, name=_slug(card["assay"]))
+        logged = _log_model(store, client, Path(bundle), run_id=run_id, name=_slug(card["assay"]))
         name = _registered_name(client, card["assay"], simulated=card["simulated"])
+        # Not models:/<id>, which MLflow's SQL registry would look up in the global store instead of this one.
         version = client.create_model_version(
-            name,
-            source=f"models:/{model_id}",
-            run_id=run_id,
-            tags=tags,
-            model_id=model_id,
+            name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
         )
         new = str(version.version)
         champion, decision = _decide(client, name, new)
@@ -100,8 +98,8 @@ def champion_rule(
     return True, f"{CHAMPION} moved from version {current_version}: {compared} is not below its {theirs:.4f}"
 
 
-def _log_model(store: Store, client: MlflowClient, bundle: Path, *, run_id: str | None, name: str) -> str:
-    """Write the bundle into the store as a logged model; return its id."""
+def _log_model(store: Store, client: MlflowClient, bundle: Path, *, run_id: str, name: str) -> LoggedModel:
+    """Write the bundle into the store as a model that run `run_id` put out."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     logged = client.create_logged_model(store.experiment_id(), name=name or "model", source_run_id=run_id)
@@ -114,9 +112,8 @@ def _log_model(store: Store, client: MlflowClient, bundle: Path, *, run_id: str 
         client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
         raise
     client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-    if run_id is not None:
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-    return model_id
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    return logged
 
 
 def _registered_name(client: MlflowClient, assay: str, *, simulated: bool) -> str:

@@ -205,8 +205,11 @@ def _log_inputs(client: MlflowClient, run_id: str, inputs: Sequence[InputData]) 
 
 def _curves(history: pd.DataFrame) -> list[tuple[str, float, int, int]]:
     """(name, value, epoch, time) of every finite number of a fold's history."""
-    now, rows = _now(), []
-    for name in history.select_dtypes("number").columns.difference(_NO_CURVE, sort=False):
+    now = _now()
+    rows: list[tuple[str, float, int, int]] = []
+    for name in history.select_dtypes("number").columns:
+        if name in _NO_CURVE:
+            continue
         points = zip(history["epoch"], history[name], strict=True)
         rows.extend((str(name), float(value), int(epoch), now) for epoch, value in points if math.isfinite(value))
     return rows
@@ -225,12 +228,11 @@ def _fold_metrics(metrics: pd.DataFrame) -> list[tuple[str, float, int, int]]:
 
 def _mean_and_sd(metrics: pd.DataFrame) -> dict[str, float]:
     """Mean and sample standard deviation over the folds, as ``<level>_<measure>_mean`` and ``..._sd``."""
-    spread = metrics.groupby("level")[_measures(metrics)].agg(["mean", "std"])
-    found = {
-        f"{level}_{measure}_{'sd' if kind == 'std' else kind}": float(value)
-        for level, row in spread.iterrows()
-        for (measure, kind), value in row.items()
-    }
+    found: dict[str, float] = {}
+    for level, rows in metrics.groupby("level"):
+        for measure in _measures(metrics):
+            found[f"{level}_{measure}_mean"] = float(rows[measure].mean())
+            found[f"{level}_{measure}_sd"] = float(rows[measure].std())
     return {key: value for key, value in found.items() if math.isfinite(value)}
 
 

@@ -35,6 +35,7 @@ _MLFLOW_DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 #: The first question to a server fails fast (ours); MLflow's own defaults would try for minutes.
 _PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -104,7 +105,7 @@ def open_store(folder: str | Path = ".") -> Store:
     prepare_mlflow()
     named = os.environ.get("MLFLOW_TRACKING_URI")
     uri = named or f"sqlite:///{Path(folder).absolute() / STORE_FOLDER / DATABASE_NAME}"
-    place = f"MLFLOW_TRACKING_URI={without_password(uri)}" if named else uri.removeprefix("sqlite:///")
+    place = f"MLFLOW_TRACKING_URI={uri}" if named else uri.removeprefix("sqlite:///")
     registry_uri = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     artifact_root = None
     if uri.startswith("sqlite:///"):
@@ -149,7 +150,7 @@ def _create_database(database: Path, artifact_root: str, *, place: str) -> None:
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
             connection.execute("PRAGMA schema_version")
     except (OSError, sqlite3.Error) as error:
-        raise UsageError(f"{place}: cannot open this SQLite store: {error}") from None
+        raise UsageError(_refusal(place, error)) from None
 
 
 def _probe(store: Store, place: str) -> None:
@@ -162,10 +163,8 @@ def _probe(store: Store, place: str) -> None:
             _probe_database(store.tracking_uri)
         os.environ.update({key: value for key, value in _PROBE.items() if before[key] is None})
         store.client().search_experiments(max_results=1)
-    except MlflowException as error:
-        raise UsageError(f"{place}: no usable MLflow store: {first_line(error)}") from None
-    except (OSError, ImportError) as error:
-        raise UsageError(f"{place}: no usable MLflow store: {first_line(error)}") from None
+    except (MlflowException, OSError, ImportError) as error:
+        raise UsageError(_refusal(place, error)) from None
     finally:
         for key, value in before.items():
             if value is None:
@@ -186,12 +185,23 @@ def _probe_database(uri: str) -> None:
         raise ConnectionError(first_line(error)) from None
 
 
-def without_password(uri: str) -> str:
-    """`uri` with a password in its authority part replaced by three dots."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:...@", uri)
+def _refusal(place: str, error: BaseException) -> str:
+    """Why the store cannot be opened, told by the system error at the bottom of it where there is one."""
+    cause: BaseException | None = error
+    reason = error
+    while cause is not None:
+        reason = cause if isinstance(cause, OSError | sqlite3.Error) else reason
+        cause = cause.__cause__ or cause.__context__
+    remedy = f"; start it, or unset the variable to use ./{STORE_FOLDER}" if place.startswith("MLFLOW_") else ""
+    return f"{without_password(place)}: no MLflow store answers there: {first_line(reason)}{remedy}"
+
+
+def without_password(text: str) -> str:
+    """`text` with the password of every address in it replaced by three dots."""
+    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:...@", text)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, at most 300 characters."""
+    """The first line of an error's text, at most 300 characters, without passwords."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
+    return without_password(lines[0])[:300]

@@ -1,17 +1,19 @@
-"""What the page says in words. Every sentence is made from the record, none is a fixed claim about a study."""
+"""What the page says in words. Every sentence is made from the record; none is a fixed claim about a study."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
 
 from pipelines.report.assay_figures import Classes
-from pipelines.report.table import MeanSd, straddling
+from pipelines.report.table import Confusion, MeanSd, straddling
 
 PAPER = "MS2toImg: A Framework for Direct Bioactivity Prediction from Raw LC-MS/MS Data"
+SMALL_FOLD = 10  # accessions in a test fold below which the page warns (ours)
 
 
 @dataclass(frozen=True)
@@ -45,42 +47,22 @@ class Cohort:
         )
 
 
-def classes_of(label: Mapping[str, Any], values: pd.DataFrame) -> Classes:
-    """The classes' names, and their thresholds brought from the 0-1 scale back to the assay's own.
-
-    `label`: assay, low, high, active; `values`: columns value and scaled of all accessions.
-    """
-    low, high = float(label["low"]), float(label["high"])
-    bottom, top = values.loc[values["scaled"].idxmin()], values.loc[values["scaled"].idxmax()]
-    slope = (top["value"] - bottom["value"]) / (top["scaled"] - bottom["scaled"])
-    origin = bottom["value"] - slope * bottom["scaled"]
-    names = {"high": f"high {label['assay']}", "low": f"low {label['assay']}"}
-    return Classes(
-        active=names[label["active"]],
-        inactive=names["low" if label["active"] == "high" else "high"],
-        low_scaled=low,
-        high_scaled=high,
-        low=float(origin + slope * low),
-        high=float(origin + slope * high),
-    )
-
-
-def bin_text(render: Mapping[str, Any]) -> str:
-    """Image size and what one pixel spans: "150 × 140 pixels, one pixel 10 × 10 Da (fragment × precursor m/z)"."""
+def bins(render: Mapping[str, Any]) -> tuple[str, str]:
+    """The image's size and what one pixel spans: ("150 × 140 pixels", "10 × 10 Da")."""
     height, width = int(render["height"]), int(render["width"])
     fragment = (render["fragment_mz"][1] - render["fragment_mz"][0]) / height
     precursor = (render["precursor_mz"][1] - render["precursor_mz"][0]) / width
-    return f"{height} × {width} pixels, one pixel {fragment:.4g} × {precursor:.4g} Da (fragment × precursor m/z)"
+    return f"{height} × {width} pixels", f"{fragment:.4g} × {precursor:.4g} Da"
 
 
 def lede(cohort: Cohort, classes: Classes, auc: MeanSd, data_set: str) -> str:
     """The page's first paragraph: the result, and how it was come by."""
     return (
-        f"A convolutional network looks at each run of {data_set} as an image of its MS/MS spectra and tells "
-        f"{classes.active} from {classes.inactive}. {count(cohort.accessions, 'accession')} "
-        f"({count(cohort.runs, 'run')}) went through {cohort.folds}-fold cross-validation; every accession was scored by "
-        f"a network that had seen none of its runs. Per accession, the area under the ROC curve is {auc}, "
-        "mean ± standard deviation over the folds; 0.5 is chance, 1 is perfect."
+        f"A convolutional network takes each run of {data_set} as one image of its MS/MS spectra and tells "
+        f"{classes.active} from {classes.inactive}. {count(cohort.accessions, 'accession').capitalize()} "
+        f"({count(cohort.runs, 'run')}) were scored in {cohort.folds}-fold cross-validation, each by a network that had "
+        f"seen none of its runs. The area under the ROC curve per accession is {auc} (mean ± standard deviation over "
+        "the folds; 0.5 is chance, 1 is perfect)."
     )
 
 
@@ -91,18 +73,98 @@ def warnings(cohort: Cohort, predictions: pd.DataFrame, auc: MeanSd) -> list[str
     if leaking:
         shown = ", ".join(leaking[:5]) + (", …" if len(leaking) > 5 else "")
         found.append(
-            f"{count(len(leaking), 'accession')} had runs in more than one fold ({shown}): "
-            "the metrics below are too good, do not use them."
+            f"{count(len(leaking), 'accession').capitalize()} had runs in more than one fold ({shown}): "
+            "the metrics are too good, do not rely on them."
         )
     if auc.n < cohort.folds:
-        missing = cohort.folds - auc.n
         found.append(
-            f"{count(missing, 'fold')} of {cohort.folds} held one class only, so that the ROC AUC is undefined there; "
-            f"its mean is over the other {auc.n}."
+            f"{cohort.folds - auc.n} of {cohort.folds} folds held one class only, where a ROC AUC is undefined; "
+            f"the mean is over the other {auc.n}."
         )
-    if cohort.smallest_fold < 10:
+    if cohort.smallest_fold < SMALL_FOLD:
         found.append(
-            f"A small study: a test fold holds {span(cohort.smallest_fold, cohort.largest_fold)} accessions, "
-            "so that one accession moves a fold's figures by a lot. Read the spread with the mean."
+            f"A small study: a test fold holds {extent(cohort.smallest_fold, cohort.largest_fold)} accessions, "
+            "so one accession moves a fold's metrics by a lot. Read the spread together with the mean."
         )
     return found
+
+
+def inputs(summary: Mapping[str, Any], cohort: Cohort, classes: Classes, values: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Rows of the table of inputs: name, value."""
+    label, prints = summary["label"], summary["fingerprints"]
+    size, pixel = bins(summary["render"])
+    yield "Sample sheet", summary["samples"]
+    yield "Images", f"{summary['images']} (fingerprint {prints['samples']})"
+    yield "Image", f"{size}; one pixel is {pixel} (fragment × precursor m/z)"
+    yield "Assay", f"{label['assay']}, accession means from {values['value'].min():.4g} to {values['value'].max():.4g}"
+    yield (
+        "Classes",
+        f"scaled 0-1 by its range, below {label['low']:g} is low (under {classes.low:.4g}) and above {label['high']:g} "
+        f"is high (over {classes.high:.4g}); the network's probability is that of {classes.active}",
+    )
+    yield (
+        "Labelled",
+        f"{count(cohort.accessions, 'accession')}, {count(cohort.runs, 'run')}: {cohort.active} {classes.active}, "
+        f"{cohort.inactive} {classes.inactive}",
+    )
+    yield "Between, not trained on", f"{count(cohort.unused_accessions, 'accession')}, {count(cohort.unused_runs, 'run')}"
+    yield "Split", split_rule(cohort)
+    yield "Network", f"preset {summary['preset']}"
+
+
+def tiles(
+    per_accession: Mapping[str, MeanSd], per_run: Mapping[str, MeanSd], counts: Confusion, cohort: Cohort
+) -> Iterator[dict[str, str]]:
+    """The key figures below the headline."""
+
+    def tile(name: str, figure: MeanSd, note: str) -> dict[str, str]:
+        return {"name": name, "value": figure.mean_text, "sd": figure.sd_text, "note": note}
+
+    auc = per_accession["roc_auc"]
+    yield tile("ROC AUC per accession", auc, f"mean ± sd of {count(auc.n, 'fold')}")
+    yield tile("Accuracy per accession", per_accession["accuracy"], f"{counts.correct} of {counts.n} right")
+    if cohort.runs > cohort.accessions:
+        yield tile("ROC AUC per run", per_run["roc_auc"], "runs of an accession kept together")
+    note = f"{cohort.active} active, {cohort.inactive} inactive; {count(cohort.runs, 'run')}"
+    yield {"name": "Accessions", "value": str(cohort.accessions), "sd": "", "note": note}
+
+
+def data_set_name(summary: Mapping[str, Any]) -> str:
+    """What people call the data set: the file name of its sample sheet, or its folder's where that says nothing."""
+    sheet = PurePath(summary["samples"])
+    return sheet.parent.name if sheet.stem == "samples" and sheet.parent.name else sheet.name
+
+
+def provenance(summary: Mapping[str, Any]) -> str:
+    """When, how long and with what."""
+    versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    return f"Trained {summary['created']} in {summary['seconds']:.0f} s with {versions}; seed {summary['seed']}."
+
+
+def split_rule(cohort: Cohort) -> str:
+    """How folds were made."""
+    return (
+        f"{cohort.folds} folds of {extent(cohort.smallest_fold, cohort.largest_fold)} accessions, stratified by class; "
+        "accessions never straddle folds"
+    )
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """A nested mapping as dotted names and texts, in its own order."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{key}", ", ".join(str(item) for item in value)
+        else:
+            yield f"{prefix}{key}", "none" if value is None else str(value)
+
+
+def count(n: int, noun: str) -> str:
+    """ "1 run", "3 runs"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def extent(low: int, high: int) -> str:
+    """ "7", or "7 to 8"."""
+    return str(low) if low == high else f"{low} to {high}"

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from pipelines.report.roc import GRID, mean_curve, roc_curve
+from ms2img.learn.metrics import roc_curve
+from pipelines.report.roc import GRID, mean_curve
 from pipelines.report.svg import Frame, line_swatch, mark_swatch
 from pipelines.report.table import MeanSd, fold_name
 
@@ -89,9 +90,9 @@ def roc(predictions: pd.DataFrame, auc: pd.Series, mean: MeanSd, *, title: str) 
     )
     curves = {}
     for fold, rows in predictions.groupby("fold"):
-        curve = roc_curve(rows["target"].to_numpy(), rows["probability"].to_numpy(dtype=float))
-        if curve is not None:
-            curves[fold] = curve
+        if rows["target"].nunique() == 2:  # else the curve is undefined
+            fpr, tpr, _ = roc_curve(rows["target"].to_numpy(), rows["probability"].to_numpy(dtype=float))
+            curves[fold] = fpr, tpr
     frame.line([0, 1], [0, 1], "chance", "chance: AUC 0.5")
     if curves:
         average = mean_curve(list(curves.values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +29,18 @@ class MeanSd:
     sd: float
     n: int
 
+    @property
+    def mean_text(self) -> str:
+        """The mean to three decimals."""
+        return f"{self.mean:.3f}" if self.n else "undefined"
+
+    @property
+    def sd_text(self) -> str:
+        """The standard deviation to three decimals; empty where one fold gives none."""
+        return f"{self.sd:.3f}" if self.n > 1 else ""
+
     def __str__(self) -> str:
-        if not self.n:
-            return "undefined"
-        return f"{self.mean:.3f} ± {self.sd:.3f}" if self.n > 1 else f"{self.mean:.3f} (one fold)"
+        return " ± ".join(filter(None, (self.mean_text, self.sd_text)))
 
 
 def mean_sd(values: pd.Series) -> MeanSd:
@@ -84,8 +93,8 @@ def confusion(metrics: pd.DataFrame, level: str) -> Confusion:
 def per_accession(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row an accession, by rising assay value: mean, lowest and highest probability over its runs.
 
-    Takes out-of-fold predictions or the unused runs; columns ``fold`` and ``target`` are carried where present. Adds
-    ``runs`` and, where there is a target, ``predicted`` (1 or 0) and ``correct``.
+    Takes out-of-fold predictions or the unused runs; ``fold`` and ``target`` are carried where present. Adds ``runs``,
+    ``lowest`` and ``highest`` probability of a run, and ``predicted`` (1 or 0).
     """
     carried = [name for name in ("fold", "value", "scaled", "target") if name in predictions]
     groups = predictions.groupby("accession", sort=True)
@@ -95,10 +104,15 @@ def per_accession(predictions: pd.DataFrame) -> pd.DataFrame:
     table["lowest"] = groups["probability"].min()
     table["highest"] = groups["probability"].max()
     table = table.reset_index().sort_values(["value", "accession"], kind="stable", ignore_index=True)
-    if "target" in table:
-        table["predicted"] = (table["probability"] >= THRESHOLD).astype(int)
-        table["correct"] = table["predicted"] == table["target"]
+    table["predicted"] = (table["probability"] >= THRESHOLD).astype(int)
     return table
+
+
+def fold_rows(metrics: pd.DataFrame, history: pd.DataFrame) -> list[dict[str, Any]]:
+    """The metrics table with each fold's best epoch, accession level first."""
+    best = history[history["is_best"]].set_index("fold")["epoch"]
+    rows = metrics.sort_values(["level", "fold"]).to_dict("records")
+    return [{**row, "best_epoch": int(best[row["fold"]])} for row in rows]
 
 
 def straddling(predictions: pd.DataFrame) -> list[str]:

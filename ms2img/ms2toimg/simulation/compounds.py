@@ -35,8 +35,8 @@ _GROUPS = {
     "enediols": "[OX2H]-[CX3]=[CX3]-[OX2H]",
     "galloyls": "O=C([#8])c1cc([OX2H])c([OX2H])c([OX2H])c1",
     "flavonol_catechols": "O=c1c([OX2H])c(-c2ccc([OX2H])c([OX2H])c2)occ1",
-    "triterpene_acids": "[CX3](=O)([OX2H])[C;R]1~[C;R]~[C;R]~[C;R]2~[C;R]~1",
-    "unsaturated_fatty_acids": "[OX2H]C(=O)[CH2][CH2][CH2][CH2][CH2][CH2]~[#6]~[#6]~[#6]~[#6]~[#6]~[#6]~[#6]~[#6]",
+    "terpene_acids": "[CX3](=O)([OX2H])[CX4;R]([#6])([#6])[#6]",
+    "unsaturated_fatty_acids": "[OX2H]C(=O)[CH2][CH2][CH2][CH2][CH2][CH2][CH2]C=C",
 }
 
 

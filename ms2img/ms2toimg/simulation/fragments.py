@@ -136,7 +136,11 @@ def _pieces(sites: _Sites, broken: list[Cut]) -> list[tuple[int, int, float, int
 
 def _middle(one: Cut, two: Cut) -> list[tuple[int, tuple[int, int]]]:
     """The piece that touches both cuts, with the side (+1 first, -1 second) it is of each; none if the cuts cross."""
-    sides = [(a & b, (i, j)) for a, i in zip(one.sides, (1, -1), strict=True) for b, j in zip(two.sides, (1, -1), strict=True)]
+    sides = [
+        (a & b, (i, j))
+        for a, i in zip(one.sides, (1, -1), strict=True)
+        for b, j in zip(two.sides, (1, -1), strict=True)
+    ]
     if all(piece for piece, _ in sides):
         return []
     outer = {*one.sides, *two.sides}
@@ -152,9 +156,7 @@ def _loss_combinations(sites: _Sites, piece: int) -> list[tuple[float, int, floa
             single.append((mass, hydrogens, weight))
         if (name == "H2O" and count >= 3) or (name != "H2O" and count >= 2):
             single.append((2 * mass, 2 * hydrogens, weight * 0.3))
-    pairs = [
-        (a[0] + b[0], a[1] + b[1], a[2] * b[2]) for a, b in combinations(single, 2) if not _multiples(a[0], b[0])
-    ]
+    pairs = [(a[0] + b[0], a[1] + b[1], a[2] * b[2]) for a, b in combinations(single, 2) if not _multiples(a[0], b[0])]
     return [(0.0, 0, 1.0), *single, *pairs]
 
 

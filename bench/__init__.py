@@ -1,0 +1,1 @@
+"""Measurements on real data, each printed as a table: ``python -m bench.NAME``."""

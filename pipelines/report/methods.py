@@ -1,0 +1,84 @@
+"""The closing section: how it was done and what to be careful about, generated from the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines.report.assay_figures import Classes
+from pipelines.report.facts import PAPER, Cohort, bins
+from pipelines.report.table import Confusion
+
+
+def methods(
+    summary: Mapping[str, Any], cohort: Cohort, classes: Classes, counts: Confusion
+) -> Iterator[tuple[str, list[str]]]:
+    """Paragraphs as heading and sentences."""
+    render, fit = summary["render"], summary["fit"]
+    size, pixel = bins(render)
+    yield (
+        "Images",
+        [
+            f"Each run is one grey image of {size}; a pixel spans {pixel}.",
+            "A fragment is a disc at its precursor's m/z (across) and its own m/z (up): the disc's area follows the "
+            "precursor's intensity, its grey the fragment's intensity within the spectrum.",
+            f"Precursors with {render['intensity_cut']:g} or less of the run's total intensity are left out"
+            + ("." if render["keep_above_precursor"] else ", and so are fragments heavier than their precursor."),
+            "Retention time is not in the image, and no compound is identified.",
+        ],
+    )
+    yield (
+        "Network and training",
+        [
+            f"Preset {summary['preset']}; {fit['epochs']} epochs at most, batches of {fit['batch_size']}, learning rate "
+            f"{fit['learning_rate']:g}, seed {summary['seed']}.",
+            "In every fold a part of the training accessions was set aside, and the weights of the epoch with the lowest "
+            "loss on it were kept; the test fold took no part in that choice.",
+            *_refit(summary, cohort),
+        ],
+    )
+    yield (
+        "Evaluation",
+        [
+            f"{cohort.folds} folds, stratified by class; all runs of an accession lie in one fold.",
+            "Per accession, the probabilities of its runs are averaged; that level comes first, because runs of one "
+            "accession are no independent samples.",
+            "An accession counts as "
+            f"{classes.active} from a probability of 0.5; always naming the larger class would be right for "
+            f"{100 * counts.larger_class_share:.0f} %.",
+            "± is the standard deviation over folds (n - 1). The folds share training data, so it is no confidence "
+            "interval.",
+        ],
+    )
+    yield "Be careful", list(_caveats(cohort, classes))
+    yield "Method", [f"After the paper “{PAPER}”; what it leaves open was chosen by ms2img and is in the configuration above."]
+
+
+def _refit(summary: Mapping[str, Any], cohort: Cohort) -> Iterator[str]:
+    epochs = summary.get("refit_epochs")
+    if epochs is not None:
+        yield (
+            f"The model that was kept was trained anew on all {cohort.accessions} labelled accessions for {epochs} epochs, "
+            "the median of the folds' best ones. Cross-validation measures this procedure, not that one network."
+        )
+
+
+def _caveats(cohort: Cohort, classes: Classes) -> Iterator[str]:
+    yield (
+        "The thresholds lie on a 0-1 scale between the lowest and the highest accession mean of this data set, so the "
+        "classes are relative to it: another data set with another range has other classes."
+    )
+    if cohort.unused_accessions:
+        yield (
+            f"{cohort.unused_accessions} accessions between the thresholds are neither trained on nor counted in any "
+            "metric. In use the model will meet such samples, and will be less sure and more often wrong on them."
+        )
+    yield (
+        "The folds come from one data set: they say nothing about another instrument, another laboratory, other "
+        "acquisition settings or other species."
+    )
+    yield (
+        "Presets and thresholds should have been chosen before looking at this page. If several were tried and the best "
+        "is shown, the metrics are optimistic."
+    )
+    yield f"A probability near 1 is a ranking score, not a calibrated chance of being {classes.active}."

@@ -1,0 +1,151 @@
+"""One self-contained HTML page about one cross-validation: no script, no request, nothing outside the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ms2img.io.atomic import replace_file
+from ms2img.ms2toimg.record import CvRecord
+from pipelines.report import facts, table
+from pipelines.report.assay_figures import Classes, against_assay, by_sample, is_wrong
+from pipelines.report.examples import example_groups
+from pipelines.report.figures import Curve, Figure, learning_curves, roc
+from pipelines.report.methods import methods
+
+HERE = Path(__file__).parent
+LISTED_ERRORS = 12  # misclassified accessions named above the folded table (ours)
+
+
+def write_report(record: CvRecord, out: str | Path, *, model: Mapping[str, Any] | None = None) -> Path:
+    """Write the page of `build_report` to `out` by one rename; return its path."""
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = build_report(record, model=model)
+    with replace_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def build_report(record: CvRecord, *, model: Mapping[str, Any] | None = None) -> str:
+    """The whole page as HTML text; equal records give equal text.
+
+    `model`: ``name`` and ``version`` of the registered model, ``aliases`` where it has some.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))  # noqa: S704: our own file
+    return environment.get_template("template.html").render(style=style, use=use_lines(model), **_context(record))
+
+
+def _context(record: CvRecord) -> dict[str, Any]:
+    """Everything the template names."""
+    summary, predictions, unused = record.summary, record.predictions, record.unused
+    labelled = table.per_accession(predictions)
+    between = table.per_accession(unused).assign(target=-1, fold=-1)
+    every = pd.concat([labelled, between], ignore_index=True) if len(between) else labelled
+    cohort = facts.Cohort.of(labelled, predictions, unused)
+    classes = facts.classes_of(summary["label"], every)
+    accession_metrics = table.metric_summary(record.metrics, "accession")
+    run_metrics = table.metric_summary(record.metrics, "run")
+    counts = table.confusion(record.metrics, "accession")
+    auc = accession_metrics["roc_auc"]
+    size, pixel = facts.bins(summary["render"])
+    return {
+        "auc": auc,
+        "classes": classes,
+        "active_is_low": summary["label"]["active"] == "low",
+        "facts": {
+            "assay": summary["label"]["assay"],
+            "simulated": bool(summary["simulated"]),
+            "date": str(summary["created"])[:10],
+            "version": summary["versions"]["ms2img"],
+            "folds": cohort.folds,
+            "unused": cohort.unused_accessions,
+            "image": size,
+            "pixel": pixel,
+            "lede": facts.lede(cohort, classes, auc, facts.data_set_name(summary)),
+            "inputs": list(facts.inputs(summary, cohort, classes, every)),
+            "config": list(facts.flat(summary["config"])),
+            "methods": list(methods(summary, cohort, classes, counts)),
+            "provenance": facts.provenance(summary),
+        },
+        "warnings": facts.warnings(cohort, predictions, auc),
+        "tiles": list(facts.tiles(accession_metrics, run_metrics, counts, cohort)),
+        "examples": example_groups(record.examples, summary, classes),
+        "confusion_accession": counts,
+        "confusion_run": table.confusion(record.metrics, "run"),
+        "metric_names": table.METRIC_NAMES,
+        "metric_rows": [
+            {"name": name, "accession": accession_metrics[key], "run": run_metrics[key]}
+            for key, name in table.METRIC_NAMES.items()
+        ],
+        "fold_rows": table.fold_rows(record.metrics, record.history),
+        **_figures(record, labelled, every, classes),
+        **_prediction_rows(every),
+    }
+
+
+def _figures(record: CvRecord, labelled: pd.DataFrame, every: pd.DataFrame, classes: Classes) -> dict[str, Any]:
+    assay = record.summary["label"]["assay"]
+    return {
+        "learning": [
+            learning_curves(
+                record.history,
+                [Curve("train_loss", "inactive", "training"), Curve("validation_loss", "active", "validation")],
+                title="Loss",
+            ),
+            learning_curves(
+                record.history,
+                [Curve("validation_auc", "third", "ROC AUC"), Curve("validation_accuracy", "active", "accuracy")],
+                title="Validation scores",
+                top=1.0,
+            ),
+        ],
+        "scatter": against_assay(every, assay, classes),
+        "by_sample": by_sample(every, classes),
+        "roc_accession": _roc(record, labelled, "accession"),
+        # With one run an accession both levels are the same.
+        "roc_run": _roc(record, record.predictions, "run") if len(record.predictions) > len(labelled) else None,
+    }
+
+
+def _roc(record: CvRecord, predictions: pd.DataFrame, level: str) -> Figure:
+    rows = record.metrics[record.metrics["level"] == level]
+    auc = rows.set_index("fold")["roc_auc"]
+    return roc(predictions, auc, table.mean_sd(auc), title=f"ROC curves per {level}")
+
+
+def _prediction_rows(every: pd.DataFrame) -> dict[str, Any]:
+    """The rows of the folded table, and the misclassified accessions furthest off."""
+    rows = every.sort_values(["value", "accession"], kind="stable").to_dict("records")
+    for row in rows:
+        row["wrong"] = is_wrong(row)
+    wrong = sorted((row for row in rows if row["wrong"]), key=lambda row: -abs(row["probability"] - table.THRESHOLD))
+    return {"accession_rows": rows, "wrong": wrong[:LISTED_ERRORS]}
+
+
+def use_lines(model: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """What to type to score a new run with this model; None without one."""
+    if model is None:
+        return None
+    name, version = model["name"], model["version"]
+    champion = "champion" in model.get("aliases", ())
+    uri = f"models:/{name}@champion" if champion else f"models:/{name}/{version}"
+    python = (
+        "import mlflow, pandas as pd\n\n"
+        f'model = mlflow.pyfunc.load_model("{uri}")\n'
+        'model.predict(pd.DataFrame({"path": ["new_run.mgf"]}))'
+    )
+    return {
+        "sentence": f"Registered as {name}, version {version}{' (champion)' if champion else ''}. "
+        "It takes raw run files or a sample sheet; the image is drawn inside.",
+        "shell": f"ms2img predict {uri} new_run.mgf\nms2img predict {uri} samples.csv --out predictions.csv",
+        "python": python,
+    }
