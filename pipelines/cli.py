@@ -8,14 +8,18 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import typer
+from rich.table import Table
 from typer.exceptions import TyperException
 
 import ms2img
 from ms2img.errors import Ms2imgError
-from pipelines.command import Output, Result, command
+from pipelines.command import Output, Result, command, mean_and_sd
 from pipelines.convert import ConvertConfig
+from pipelines.models import ModelsConfig
+from pipelines.predict import PredictConfig
 
 INTERRUPTED = 130
 SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
@@ -57,6 +61,49 @@ def _convert(config: ConvertConfig, output: Output) -> Result:
     )
     counts = {"converted": summary.converted, "unchanged": summary.unchanged, "failed": summary.failed}
     return Result({**counts, "output": summary.output}, status=3 if summary.failed else 0)
+
+
+@command(app, "predict", PredictConfig, arguments=("model", "input"))
+def _predict(config: PredictConfig, output: Output) -> Result:
+    """Score run files, or the runs of one sheet, with a model from the registry."""
+    from pipelines.predict import predict
+
+    summary = predict(config, quiet=output.quiet)
+    for row in summary.errors[:SHOWN_FAILURES]:
+        output.warn(f"{row['path']}: {row['error']}")
+    if summary.failed > SHOWN_FAILURES:
+        output.warn(f"... and {summary.failed - SHOWN_FAILURES} more: column 'error' of {summary.output}")
+    output.say(
+        f"{summary.predicted} scored ({summary.active} active), {summary.failed} failed, by {summary.model} "
+        f"-> {summary.output}"
+    )
+    values = asdict(summary)
+    values.pop("errors")
+    return Result(values, status=3 if summary.failed else 0)
+
+
+@command(app, "models", ModelsConfig, arguments=("name",))
+def _models(config: ModelsConfig, output: Output) -> Result:
+    """List the registered models with their cross-validated AUC; the champion of a name is what '@champion' gives."""
+    from pipelines.models import models
+
+    rows = models(config)
+    table = Table(box=None, header_style="bold")
+    for heading in ("model", "version", "alias", "AUC per accession", "assay", "preset", "simulated", "created"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            row["version"],
+            " ".join(row["aliases"]),
+            mean_and_sd(row["auc_mean"], row["auc_sd"]),
+            row["assay"],
+            row["preset"],
+            "yes" if row["simulated"] else "no",
+            row["created"][:16].replace("T", " "),
+        )
+    output.show(table if rows else "no model is registered yet; 'ms2img train' registers one")
+    return Result({"models": rows})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

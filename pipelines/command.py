@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from rich.console import Console, RenderableType
 
 from ms2img.config import Config
 from ms2img.errors import UsageError
@@ -37,6 +38,11 @@ class Output:
         if not self.quiet:
             print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
 
+    def show(self, what: RenderableType) -> None:
+        """A table for a person, where `say` would put a line."""
+        if not self.quiet:
+            Console(file=sys.stderr if self.json else sys.stdout, soft_wrap=False).print(what)
+
     def warn(self, text: str) -> None:
         """A line that is worth reading even under ``--quiet``, on standard error."""
         print(f"ms2img: {text}", file=sys.stderr, flush=True)
@@ -48,6 +54,13 @@ class Result:
 
     values: dict[str, Any]
     status: int = 0
+
+
+def mean_and_sd(mean: float | None, sd: float | None) -> str:
+    """``0.912 ± 0.034`` for a table; a dash where there is no number."""
+    if mean is None:
+        return "-"
+    return f"{mean:.3f}" if sd is None else f"{mean:.3f} ± {sd:.3f}"
 
 
 def command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from ms2img.config import Config
-from ms2img.errors import RunError, UsageError
+from ms2img.errors import Code, RunError, UsageError
 from ms2img.io.atomic import replace_file
 from pipelines.progress import Steps
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHEET_SUFFIXES = (".csv", ".tsv", ".parquet")
 OUT_SUFFIXES = (".csv", ".parquet")
-ALIGNED = "msdial-alignment"
+SHEET, FOLDER, FEATURE_TABLE, ALIGNED = "sheet", "folder", "feature-table", "msdial-alignment"
 _InputRow = tuple[str | None, str, str | None, str | None, str | None]
 
 
@@ -88,8 +88,9 @@ def predict(config: PredictConfig, *, quiet: bool = False) -> PredictSummary:
 def input_frame(inputs: Sequence[str], *, allow_outside: bool = False) -> pd.DataFrame:
     """The rows to score: ``sample_id, path, quant_path, column, format``.
 
-    A sheet gives its rows. A folder stands for the run files in it. An aligned table gives a row for each of its runs,
-    any other file one; whether a file can be read is that row's affair, not an error here.
+    A sheet gives its rows. A folder, or a feature table with its MGF, gives what `ms2img.io.draft.draft_runs` finds.
+    An aligned table gives a row for each of its runs, any other file one; whether a file can be read is that row's
+    affair, not an error here.
 
     Raises `UsageError` for a sheet among other inputs, or a folder without run files.
     """
@@ -97,14 +98,18 @@ def input_frame(inputs: Sequence[str], *, allow_outside: bool = False) -> pd.Dat
 
     from ms2img.io.sheet import Sheet
 
-    sheets = [each for each in inputs if _is_sheet(each)]
+    kinds = {each: _kind(each) for each in inputs}
+    sheets = [each for each, kind in kinds.items() if kind == SHEET]
     if sheets and len(inputs) > 1:
         raise UsageError(f"{sheets[0]}: a sheet is given alone, without other inputs; or name run files only")
+    rows: list[_InputRow] = []
     if sheets:
         runs = Sheet.read(sheets[0], allow_outside=allow_outside).runs
-        rows: list[_InputRow] = [(run.sample_id, run.path, run.quant_path, run.column, run.format) for run in runs]
+        rows += [(run.sample_id, run.path, run.quant_path, run.column, run.format) for run in runs]
     else:
-        rows = [row for each in inputs for path in _files(each) for row in _rows_of_file(path)]
+        drafted = [each for each, kind in kinds.items() if kind in _drafted(kinds.values())]
+        rows += _rows_of_files(each for each in inputs if each not in drafted)
+        rows += _rows_of_draft(drafted)
     return pd.DataFrame(rows, columns=["sample_id", "path", "quant_path", "column", "format"], dtype=object)
 
 
@@ -118,48 +123,50 @@ def write_answer(answer: pd.DataFrame, out: Path) -> None:
             answer.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def _is_sheet(path: str) -> bool:
-    """A table by its name; an MS-DIAL export may be called .tsv too, and is known by its content."""
-    from ms2img.io.read import sniff
+def _kind(path: str) -> str:
+    """What an input is: a folder, a sheet, a feature table, or the format of its run, empty where it has none.
 
-    if Path(path).suffix.lower() not in SHEET_SUFFIXES:
-        return False
+    Content is asked before the name: an MS-DIAL export may be called .tsv, a feature table is a .csv.
+    """
+    from ms2img.io import quant
+    from ms2img.io.read import sniff
+    from ms2img.io.text import open_text
+
+    if Path(path).is_dir():
+        return FOLDER
     try:
-        sniff(path)
-    except RunError:
-        return True
-    return False
+        return sniff(path)
+    except RunError as error:
+        if error.code is Code.UNKNOWN_FORMAT:
+            with open_text(path) as stream:
+                if stream.readline(len(quant.ID_COLUMN) + 2).lstrip('"').startswith(quant.ID_COLUMN):
+                    return FEATURE_TABLE
+        return SHEET if Path(path).suffix.lower() in SHEET_SUFFIXES else ""
 
 
-def _files(path: str) -> list[str]:
-    """`path` itself, or the readable run files in the folder `path`, sorted by name."""
-    from ms2img.io.read import sniff
-
-    if not Path(path).is_dir():
-        return [path]
-    found = []
-    for entry in sorted(Path(path).iterdir()):
-        if entry.is_file() and not entry.name.startswith("."):
-            try:
-                sniff(str(entry))
-            except RunError:
-                continue  # a folder holds other things as well; what is named by hand is never passed over
-            found.append(str(entry))
-    if not found:
-        raise UsageError(f"{path}: no run files in this folder (MGF, MS-DIAL alignment or peak list)")
-    return found
+def _drafted(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Kinds of input that are looked at together; an MGF beside a feature table may be the table's."""
+    return (FOLDER, FEATURE_TABLE, "mgf") if FEATURE_TABLE in kinds else (FOLDER,)
 
 
-def _rows_of_file(path: str) -> list[_InputRow]:
+def _rows_of_files(paths: Iterable[str]) -> list[_InputRow]:
     from ms2img.io.msdial_alignment import read_alignment_runs
-    from ms2img.io.read import sniff
 
-    try:
-        if sniff(path) == ALIGNED:
-            return [(run.column, path, None, run.column, ALIGNED) for run in read_alignment_runs(path)]
-    except RunError:
-        pass  # the file's row will say what is wrong with it
-    return [(None, path, None, None, None)]
+    rows: list[_InputRow] = []
+    for path in paths:
+        try:
+            runs = read_alignment_runs(path) if _kind(path) == ALIGNED else ()
+        except RunError:
+            runs = ()  # the file's one row will say what is wrong with it
+        rows += [(run.column, path, None, run.column, ALIGNED) for run in runs] or [(None, path, None, None, None)]
+    return rows
+
+
+def _rows_of_draft(paths: Sequence[str]) -> list[_InputRow]:
+    from ms2img.io.draft import draft_runs
+
+    runs = draft_runs(paths)[0] if paths else []
+    return [(run.sample_id, run.path, run.quant_path, run.column, None) for run in runs]
 
 
 def _require_writable(out: Path, inputs: Sequence[str], frame: pd.DataFrame) -> None:

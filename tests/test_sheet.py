@@ -86,7 +86,7 @@ HEAD = "sample_id,path,kind,y\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column 'sample_id'"),
+        ("\n\n", "no row below its header"),
         (HEAD, "no row below its header"),
         ("sampleid,path\na,b\n", "unknown column 'sampleid'; did you mean 'sample_id'?"),
         ("Sample_ID,path\na,b\n", "unknown column 'Sample_ID'; did you mean 'sample_id'?"),

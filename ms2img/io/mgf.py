@@ -19,7 +19,7 @@ _ADDUCT_KEYS = ("adduct", "ion", "precursortype")
 _POLARITY_KEYS = ("ionmode", "ion_mode", "polarity")
 _ENERGY_KEYS = ("collision_energy", "collisionenergy", "ce")
 _CHARGE = re.compile(r"([+-]?)(\d{1,3})([+-]?)")
-_TIME = re.compile(r"([\d.eE+]+)\s*-\s*([\d.eE+]+)")  # MGF allows a range
+_TIME = re.compile(r"(\d+\.?\d*)\s*-\s*(\d+\.?\d*)")  # MGF allows a range
 
 
 def read_mgf(path: str) -> pa.Table:
@@ -158,8 +158,10 @@ def _seconds(text: str) -> float | None:
     """Retention time, s: the middle of a range, None where empty."""
     if not text:
         return None
-    span = _TIME.fullmatch(text)
     try:
-        return (float(span[1]) + float(span[2])) / 2 if span else float(text)
+        return float(text)
     except ValueError:
-        raise ValueError(f"RTINSECONDS '{text[:40]}' is no number of seconds") from None
+        span = _TIME.fullmatch(text)
+        if span is None:
+            raise ValueError(f"RTINSECONDS '{text[:40]}' is no number of seconds") from None
+        return (float(span[1]) + float(span[2])) / 2

@@ -27,8 +27,8 @@ REQUIRED = ("sample_id", "path")
 RESERVED = (*REQUIRED, "quant_path", "column", "format", "kind", "accession", "replicate", "batch")
 
 MISSING_VALUES = frozenset({"NA", "N/A", "NaN", "nan"})  # as R and pandas write an empty assay cell
-# A column name counts as a reserved one misspelt from this difflib ratio and length on (ours): shorter names have
-# honest neighbours ("patch", "kinds").
+# A column name counts as a reserved one misspelt from this difflib ratio and length on (ours), give or take a letter:
+# shorter names have honest neighbours ("patch", "kinds"), longer ones honest compounds ("replicate_of").
 NEAR, NEAR_LENGTH = 0.85, 8
 
 
@@ -145,7 +145,8 @@ def _misspelt(name: str, columns: Mapping[str, object]) -> str | None:
         if plain == target:
             return reserved
         is_near = difflib.SequenceMatcher(a=plain, b=target).ratio() >= NEAR
-        if is_near and len(target) >= NEAR_LENGTH and not plain[-1:].isdigit():
+        is_as_long = len(target) >= NEAR_LENGTH and abs(len(plain) - len(target)) <= 1
+        if is_near and is_as_long and not plain[-1:].isdigit():
             return reserved
     return None
 

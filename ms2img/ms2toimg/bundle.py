@@ -185,7 +185,7 @@ def _check_tensors(
     try:
         with torch.device("meta"):
             network = Cnn(cnn, render.height, render.width)
-    except (RuntimeError, TypeError, OverflowError) as error:
+    except (UsageError, RuntimeError, TypeError, OverflowError) as error:
         raise UsageError(f"{place}: no network can be built as described: {str(error).splitlines()[0]}") from None
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.state_dict().items()}
     for name in sorted({*expected, *found}):

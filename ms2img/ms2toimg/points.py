@@ -85,7 +85,8 @@ def points_from_spectra(spectra: pa.Table, config: RenderConfig, *, path: str) -
         raise RunError(Code.NO_MSMS, f"no MS/MS peaks in {spectra.num_rows} spectra", path=path)
     intensity, ms1_source = _precursor_intensity(spectra, peaks, has_msms, config, path)
 
-    share = intensity / (math.fsum(intensity) or 1.0)  # fsum: exactly rounded, so the same on any machine
+    relative = intensity / (intensity.max() or 1.0)
+    share = relative / (math.fsum(relative) or 1.0)  # fsum rounds once, so the same on any machine
     above_cut = share > config.intensity_cut
     kept = above_cut & has_msms
     peaks = peaks.only(kept[peaks.row])

@@ -169,7 +169,7 @@ def _text(record: Mapping[Any, Any], key: str) -> str | None:
 
 
 def _absent(value: Any) -> bool:
-    return value is None or (np.ndim(value) == 0 and bool(pd.isna(value)))
+    return value is None or (not isinstance(value, list | tuple | np.ndarray) and bool(pd.isna(value)))
 
 
 def _failed(error: RunError) -> Answer:

@@ -39,7 +39,8 @@ class RenderConfig(Config):
     dpi: int = Field(
         default=600,
         ge=1,
-        description="source pixels an inch of the drawn figure (fast area averaging has none)",
+        description="source pixels an inch of the drawn figure; fast area averaging draws none of them, there it only "
+        "bounds the sampling",
     )
     area_min_pt2: float = Field(
         default=4.0,

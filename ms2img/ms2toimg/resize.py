@@ -19,7 +19,7 @@ def resize_area(source: Bytes, height: int, width: int) -> Bytes:
     """
     rows = _box_sums(source, height)
     sums = _box_sums(rows.T, width).T
-    return to_bytes(sums * (height * width / source.size))
+    return to_bytes(sums / (source.size / (height * width)))
 
 
 def _box_sums(values: npt.NDArray[np.generic], count: int) -> npt.NDArray[np.float64]:
@@ -48,14 +48,14 @@ class Neighbours:
 
     first: Indices
     second: Indices
-    weight: npt.NDArray[np.float64]  # of the second, 0-1
+    weight: npt.NDArray[np.float32]  # of the second, 0-1
 
     @classmethod
     def of(cls, n: int, count: int) -> Neighbours:
         """Spread `count` pixels over `n` source lines."""
         centre = np.clip((np.arange(count) + 0.5) * n / count - 0.5, 0, n - 1)
         first = centre.astype(np.int64)
-        weight = centre - first
+        weight = (centre - first).astype(np.float32)
         return cls(first, first + (weight > 0), weight)
 
     def lines(self) -> Indices:
@@ -74,6 +74,6 @@ def blend(values: npt.NDArray[np.uint8] | npt.NDArray[np.float32], down: Neighbo
     return to_bytes(rows[:, across.first] * (1 - across.weight) + rows[:, across.second] * across.weight)
 
 
-def to_bytes(grey: npt.NDArray[np.float64]) -> Bytes:
+def to_bytes(grey: npt.NDArray[np.floating]) -> Bytes:
     """Round 0-255 half up to uint8."""
     return np.floor(grey + 0.5).astype(np.uint8)

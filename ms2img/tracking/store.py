@@ -40,6 +40,7 @@ _MLFLOW_DEFAULTS = {
 #: The first question to a server fails fast (ours); MLflow's own defaults would try for minutes.
 _PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _CONNECT_SECONDS = 5
+_LINE_LENGTH = 200  # characters of a foreign error's text
 
 
 class StoreError(Ms2imgError):
@@ -192,8 +193,8 @@ def _refusal(place: str, error: BaseException) -> str:
     while cause is not None:
         reason = cause if isinstance(cause, OSError | sqlite3.Error) else reason
         cause = cause.__cause__ or cause.__context__
-    remedy = f"; start it, or unset the variable to use ./{STORE_FOLDER}" if place.startswith("MLFLOW_") else ""
-    return f"{without_password(place)}: no MLflow store answers there: {first_line(reason)}{remedy}"
+    remedy = f"; correct it, or unset it to use ./{STORE_FOLDER}" if place.startswith("MLFLOW_") else ""
+    return f"{without_password(place)}: cannot open this MLflow store: {first_line(reason)}{remedy}"
 
 
 def without_password(text: str) -> str:
@@ -202,6 +203,7 @@ def without_password(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, at most 300 characters, without passwords."""
+    """The first line of an error's text, shortened and without passwords."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return without_password(lines[0])[:300]
+    line = without_password(lines[0])
+    return line if len(line) <= _LINE_LENGTH else f"{line[:_LINE_LENGTH]}..."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipelines.report.classes import Classes
 from pipelines.report.figures import Figure, Key
 from pipelines.report.svg import Frame, Span, bar_swatch, finite_span, line_swatch, mark_swatch, nice_ticks
 from pipelines.report.table import THRESHOLD, fold_name
@@ -20,22 +20,6 @@ PROBABILITY_SPAN = (-0.03, 1.03)  # so that marks at 0 and 1 are whole
 
 #: target -> CSS class and shape; -1 is between the thresholds
 CLASS_STYLE = {1: ("active", "circle"), 0: ("inactive", "square"), -1: ("unused", "circle")}
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The two classes in words, and the thresholds between them: scaled 0-1 and on the assay's own scale."""
-
-    active: str
-    inactive: str
-    low_scaled: float
-    high_scaled: float
-    low: float
-    high: float
-
-    def name(self, target: int) -> str:
-        """What the page calls the class of this target."""
-        return {1: self.active, 0: self.inactive, -1: "between"}[target]
 
 
 def against_assay(accessions: pd.DataFrame, assay: str, classes: Classes) -> Figure:

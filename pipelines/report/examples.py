@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
 from PIL import Image
 
+from pipelines.report.classes import Classes
 from pipelines.report.svg import Span, nice_ticks, tick_text
 
-GAMMA = 0.5  # drawn darkness = (pixel / 255) ** GAMMA (ours): faint fragments are seen on paper
+GAMMA = 0.5  # drawn darkness = (pixel / 255) ** GAMMA (ours): faint fragments are seen on paper too
+PLOT_WIDTH = 200.0  # user units of an image's width: two pictures side by side on a phone keep readable ticks
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 14.0, 8.0, 40.0
 
 
 @dataclass(frozen=True)
 class Example:
-    """One sample's picture and what is said below it."""
+    """One run's picture and what is said below it."""
 
-    name: str
-    caption: str
     svg: Markup
+    caption: str
 
 
-def negative_png(image: np.ndarray) -> bytes:
-    """A PNG of uint8 [H, W] for people: m/z rises upwards, 0 is white, darkness is the pixel's square root."""
-    darkness = np.rint(255.0 * (image[::-1] / 255.0) ** GAMMA).astype(np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(255 - darkness).save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
+def example_groups(
+    images: Mapping[str, np.ndarray], summary: Mapping[str, Any], classes: Classes
+) -> list[tuple[str, list[Example]]]:
+    """The examples as (class name, pictures), the class of high values first; classes without an example are left out.
 
-
-PLOT_WIDTH = 200.0  # user units of an image's width: two pictures side by side on a phone keep readable ticks
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 14.0, 8.0, 34.0
+    `images`: sample_id -> uint8 [H, W]; ``summary["examples"]``: sample_id -> accession, value, target.
+    """
+    groups: dict[int, list[Example]] = {1: [], 0: []}
+    for sample_id, image in images.items():
+        about = summary["examples"][sample_id]
+        target, value = int(about["target"]), float(about["value"])
+        said = f"{about['accession']}, {summary['label']['assay']} {value:.4g}"
+        svg = image_figure(
+            image,
+            precursor_mz=tuple(summary["render"]["precursor_mz"]),
+            fragment_mz=tuple(summary["render"]["fragment_mz"]),
+            alt=f"MS/MS image of {sample_id} ({classes.name(target)}): fragment m/z against precursor m/z",
+        )
+        groups[target].append(Example(svg, f"{sample_id} ({said})" if about["accession"] != sample_id else said))
+    order = (1, 0) if classes.active_is_high else (0, 1)
+    return [(classes.name(target), groups[target]) for target in order if groups[target]]
 
 
 def image_figure(image: np.ndarray, *, precursor_mz: Span, fragment_mz: Span, alt: str) -> Markup:
@@ -50,23 +65,30 @@ def image_figure(image: np.ndarray, *, precursor_mz: Span, fragment_mz: Span, al
 
     data = base64.b64encode(negative_png(image)).decode("ascii")
     shared = max(precursor_mz[0], fragment_mz[0]), min(precursor_mz[1], fragment_mz[1])
-    diagonal = " ".join(f"{across(mz):.1f} {down(mz):.1f}" for mz in shared)
+    diagonal = "L".join(f"{across(mz):.1f} {down(mz):.1f}" for mz in shared)
+    place = f'x="{LEFT:g}" y="{TOP:g}" width="{width:g}" height="{height:.1f}"'
     parts = [
-        f'<image x="{LEFT}" y="{TOP}" width="{width}" height="{height:.1f}" href="data:image/png;base64,{data}"/>',
+        f'<image {place} href="data:image/png;base64,{data}"/>',
         f'<path class="diagonal" d="M{diagonal}"/>',
-        f'<rect class="edge" x="{LEFT}" y="{TOP}" width="{width}" height="{height:.1f}"/>',
+        f'<rect class="edge" {place}/>',
     ]
-    for tick in (precursor_mz[0], *nice_ticks(*precursor_mz, most=4)):
-        parts.append(
-            f'<text class="number middle" x="{across(tick):.1f}" y="{bottom + 13:.1f}">{tick_text(tick)}</text>'
-        )
+    for tick in sorted({precursor_mz[0], *nice_ticks(*precursor_mz, most=4)}):
+        parts.append(f'<text class="number middle" x="{across(tick):.1f}" y="{bottom + 16:.1f}">{tick_text(tick)}</text>')
     for tick in nice_ticks(*fragment_mz, most=4):
-        parts.append(f'<text class="number end" x="{LEFT - 5}" y="{down(tick) + 4:.1f}">{tick_text(tick)}</text>')
+        parts.append(f'<text class="number end" x="{LEFT - 5:g}" y="{down(tick) + 5:.1f}">{tick_text(tick)}</text>')
     middle = TOP + height / 2
     parts += [
-        f'<text class="axis middle" x="{LEFT + width / 2}" y="{bottom + 28:.1f}">precursor m/z</text>',
-        f'<text class="axis middle" x="10" y="{middle:.1f}" transform="rotate(-90 10 {middle:.1f})">fragment m/z</text>',
+        f'<text class="axis middle" x="{LEFT + width / 2:g}" y="{bottom + 34:.1f}">precursor m/z</text>',
+        f'<text class="axis middle" x="11" y="{middle:.1f}" transform="rotate(-90 11 {middle:.1f})">fragment m/z</text>',
     ]
     view = f"0 0 {LEFT + width + RIGHT:g} {bottom + BOTTOM:.1f}"
     opening = f'<svg class="frame spectrum" viewBox="{view}" role="img" aria-label="{escape(alt)}">'
     return Markup("".join([opening, *parts, "</svg>"]))  # noqa: S704: numbers, base64 and an escaped text
+
+
+def negative_png(image: np.ndarray) -> bytes:
+    """A PNG of uint8 [H, W] for people: m/z rises upwards, 0 is white, darkness is the pixel's square root."""
+    darkness = np.rint(255.0 * (image[::-1] / 255.0) ** GAMMA).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(255 - darkness).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()

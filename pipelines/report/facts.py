@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.report.assay_figures import Classes
+from pipelines.report.classes import Classes
 from pipelines.report.table import Confusion, MeanSd, straddling
 
 PAPER = "MS2toImg: A Framework for Direct Bioactivity Prediction from Raw LC-MS/MS Data"

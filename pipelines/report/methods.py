@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipelines.report.assay_figures import Classes
+from pipelines.report.classes import Classes
 from pipelines.report.facts import PAPER, Cohort, bins
 from pipelines.report.table import Confusion
 

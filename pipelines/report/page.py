@@ -13,7 +13,8 @@ from markupsafe import Markup
 from ms2img.io.atomic import replace_file
 from ms2img.ms2toimg.record import CvRecord
 from pipelines.report import facts, table
-from pipelines.report.assay_figures import Classes, against_assay, by_sample, is_wrong
+from pipelines.report.assay_figures import against_assay, by_sample, is_wrong
+from pipelines.report.classes import Classes
 from pipelines.report.examples import example_groups
 from pipelines.report.figures import Curve, Figure, learning_curves, roc
 from pipelines.report.methods import methods
@@ -51,7 +52,7 @@ def _context(record: CvRecord) -> dict[str, Any]:
     between = table.per_accession(unused).assign(target=-1, fold=-1)
     every = pd.concat([labelled, between], ignore_index=True) if len(between) else labelled
     cohort = facts.Cohort.of(labelled, predictions, unused)
-    classes = facts.classes_of(summary["label"], every)
+    classes = Classes.of(summary["label"])
     accession_metrics = table.metric_summary(record.metrics, "accession")
     run_metrics = table.metric_summary(record.metrics, "run")
     counts = table.confusion(record.metrics, "accession")
@@ -60,7 +61,6 @@ def _context(record: CvRecord) -> dict[str, Any]:
     return {
         "auc": auc,
         "classes": classes,
-        "active_is_low": summary["label"]["active"] == "low",
         "facts": {
             "assay": summary["label"]["assay"],
             "simulated": bool(summary["simulated"]),

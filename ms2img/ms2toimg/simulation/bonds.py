@@ -59,6 +59,8 @@ def _bond_cut(molecule: Any, bond: Any) -> Cut | None:
     begin, end = bond.GetBeginAtom(), bond.GetEndAtom()
     if begin.GetDegree() == 1 or end.GetDegree() == 1:
         return None  # hydroxyl, methyl, amine: neutral losses know them
+    if _is_carboxyl(begin) or _is_carboxyl(end):
+        return None  # so do they the carboxyl group
     first = _side(molecule, begin.GetIdx(), [(begin.GetIdx(), end.GetIdx())])
     sides = (first, _everything(molecule) & ~first)
     return Cut(sides, _weight(begin, end), _hydrogens(begin, end), 1 << begin.GetIdx() | 1 << end.GetIdx())
@@ -161,6 +163,11 @@ def _is_acyl(atom: Any) -> bool:
     return atom.GetSymbol() == "C" and any(
         bond.GetBondTypeAsDouble() == 2.0 and bond.GetOtherAtom(atom).GetSymbol() == "O" for bond in atom.GetBonds()
     )
+
+
+def _is_carboxyl(atom: Any) -> bool:
+    oxygens = [n for n in atom.GetNeighbors() if n.GetSymbol() == "O" and n.GetDegree() == 1]
+    return atom.GetSymbol() == "C" and len(oxygens) == 2
 
 
 def _is_anomeric(atom: Any) -> bool:

@@ -43,6 +43,8 @@ class Stage(IntEnum):
     ASSAY = 4
     SEQUENCE = 5
     INJECTION = 6
+    RETENTION = 7
+    CONTAMINANTS = 8
 
 
 def stream(seed: int, stage: Stage, *key: int) -> np.random.Generator:

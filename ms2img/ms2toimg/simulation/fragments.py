@@ -94,10 +94,12 @@ def deprotonated_spectrum(smiles: str) -> Spectrum:
     broken = cuts(molecule)
     for piece, shift, weight, ends in _pieces(sites, broken):
         charge = sites.best_acidity(piece, ends) ** 0.8
+        whole_mz = sites.mass(piece) + shift * HYDROGEN - PROTON
+        spare_hydrogens = sites.hydrogen_count(piece) + shift - 1
         for lost, hydrogens, factor in _loss_combinations(sites, piece):
-            if sites.hydrogen_count(piece) + shift - 1 < hydrogens:
+            mz = whole_mz - lost
+            if spare_hydrogens < hydrogens or mz < LOWEST_MZ:
                 continue
-            mz = sites.mass(piece) + shift * HYDROGEN - PROTON - lost
             entry = found[round(mz * 1e4)]
             entry[0] = mz
             entry[1] += weight * charge * factor
@@ -166,7 +168,7 @@ def _multiples(one: float, two: float) -> bool:
 
 def _finish(precursor_mz: float, found: list[list[float]], *, fragility: float) -> Spectrum:
     """Scale, prune and sort; what survives of the precursor falls with the summed weight of its weak bonds."""
-    peaks = np.array([peak for peak in found if LOWEST_MZ <= peak[0] < precursor_mz - 0.5]).reshape(-1, 2)
+    peaks = np.array([peak for peak in found if peak[0] < precursor_mz - 0.5]).reshape(-1, 2)
     intensity = peaks[:, 1] ** _CONTRAST
     survivor = 1.0 / (1.0 + 2.0 * fragility)
     if len(intensity):
