@@ -20,6 +20,8 @@ from pipelines.command import Output, Result, command, mean_and_sd
 from pipelines.convert import ConvertConfig
 from pipelines.models import ModelsConfig
 from pipelines.predict import PredictConfig
+from pipelines.sheet import SheetConfig, sheet
+from pipelines.simulate import SimulateConfig, simulate
 
 INTERRUPTED = 130
 SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
@@ -43,6 +45,10 @@ def _top(
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(2)
+
+
+command(app, "sheet", SheetConfig, arguments=("files", "out"))(sheet)
+command(app, "simulate", SimulateConfig, arguments=("out",))(simulate)
 
 
 @command(app, "convert", ConvertConfig, arguments=("samples", "out"))

@@ -18,7 +18,7 @@ class Steps:
     """Progress over a known number of steps, on standard error.
 
     A context manager; `advance` is called from one thread. Lines and bar go to standard error, so that standard output
-    holds results only.
+    holds results only. `total` may be set later, by who learns it late.
     """
 
     def __init__(self, total: int, what: str, *, quiet: bool = False) -> None:
@@ -55,7 +55,7 @@ class Steps:
         """Count `steps` as done; `note` is shown behind the bar or at the end of the line."""
         self.done += steps
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, advance=steps, note=note)
+            self._bar.update(self._task, completed=self.done, total=self.total, note=note)
         elif self._lines and (self.done >= self.total or time.monotonic() - self._last_line > LINE_EVERY_SECONDS):
             self._last_line = time.monotonic()
             elapsed = self._last_line - self._started

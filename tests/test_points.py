@@ -9,28 +9,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from render_inputs import Spectrum, table
 
 from ms2img.errors import Code, RunError
 from ms2img.io.schema import SPECTRA
 from ms2img.ms2toimg.points import Points, points_from_spectra
 from ms2img.ms2toimg.render_config import RenderConfig
-
-Spectrum = tuple[float, float | None, list[tuple[float, float]]]  # precursor m/z, its intensity, peaks
-
-
-def table(*spectra: Spectrum) -> pa.Table:
-    rows = [
-        {
-            "sample_id": "run",
-            "spectrum_id": f"s{number}",
-            "precursor_mz": precursor_mz,
-            "precursor_intensity": intensity,
-            "mz": [mz for mz, _ in peaks],
-            "intensity": [height for _, height in peaks],
-        }
-        for number, (precursor_mz, intensity, peaks) in enumerate(spectra)
-    ]
-    return pa.Table.from_pylist(rows, schema=SPECTRA)
 
 
 def points(*spectra: Spectrum, **options: Any) -> Points:

@@ -173,7 +173,7 @@ def test_bytes_that_are_not_utf8_and_other_line_ends(tmp_path: Path) -> None:
         (entry("PEPMASS=inf"), "bad-value", "spectrum 1", "precursor m/z inf"),
         (entry("PEPMASS=5 -1", "1 1"), "bad-value", "spectrum 1", "precursor intensity -1"),
         (entry("PEPMASS=5 inf", "1 1"), "bad-value", "spectrum 1", "precursor intensity inf"),
-        (entry("PEPMASS=5", "1 1") + entry("PEPMASS=5", "1 1", "nan 1"), "bad-value", "spectrum 2, lines 5-9", "m/z nan"),
+        (entry("PEPMASS=5") + entry("PEPMASS=5", "1 1", "nan 1"), "bad-value", "spectrum 2, lines 4-8", "m/z nan"),
         (entry("PEPMASS=5", "-1 1"), "bad-value", "spectrum 1", "fragment m/z -1"),
         (entry("PEPMASS=5", "inf 1"), "bad-value", "spectrum 1", "fragment m/z inf"),
         (entry("PEPMASS=5", "1 nan"), "bad-value", "spectrum 1", "fragment intensity nan"),

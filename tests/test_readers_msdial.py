@@ -225,7 +225,9 @@ PEAKLIST_5 = "Peak ID\tRT (min)\tS/N\tPrecursor m/z\tHeight\tAdduct\tS/N\tMS1 is
 
 def test_both_generations_of_peak_lists_read_alike(tmp_path: Path) -> None:
     old = PEAKLIST_4 + "7\t2\t300.5\t1e4\t[M+H]+\t300.5:1 301.5:2\t100:1 200.5:0\n8\t-1\t10\t5\tnull\t10:1\t\n"
-    new = PEAKLIST_5 + "7\t2\t9\t300.5\t1e4\t[M+H]+\t8\t300.5:1\t100:1 200.5:0\tx\n8\t-1\t9\t10\t5\tnull\t8\t\tnull\tx\n"
+    new = (
+        PEAKLIST_5 + "7\t2\t9\t300.5\t1e4\t[M+H]+\t8\t300.5:1\t100:1 200.5:0\tx\n8\t-1\t9\t10\t5\tnull\t8\t\tnull\tx\n"
+    )
     table = read_peaklist(write(tmp_path, old))
     assert read_peaklist(write(tmp_path, new)).equals(table)
     assert read_peaklist(write(tmp_path, new.replace("\n", "\r\n").encode("utf-8-sig"))).equals(table)

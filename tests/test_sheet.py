@@ -220,7 +220,9 @@ def test_what_the_csv_module_writes_is_read_back(
     with path.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, delimiter=delimiter)
         writer.writerow(["sample_id", "path", "y"])
-        writer.writerows([name, f"{place}.mgf", value] for place, (name, value) in enumerate(zip(ids, values, strict=False)))
+        writer.writerows(
+            [name, f"{place}.mgf", value] for place, (name, value) in enumerate(zip(ids, values, strict=False))
+        )
     sheet = Sheet.read(path)
     assert [run.sample_id for run in sheet.runs] == ids
     expected = [math.nan if value is None else value for value in values[: len(ids)]]

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 MAX_REPLICATES = 8  # a larger group is a numbered series ("plant_1" to "plant_60"), not replicates of one accession
 MIN_GROUPED = 0.5  # share of the sample runs that must fall into groups for a guess to be made
 
-_BLANK = re.compile(r"(?:^|[^a-z])(?:blank|blk)", re.IGNORECASE)
-_QC = re.compile(r"(?:^|[^a-z])qc", re.IGNORECASE)
+_BLANK = re.compile(r"blank|(?:^|[^a-z])blk", re.IGNORECASE)
+_QC = re.compile(r"(?:^|[^a-z])qc|qc(?![a-z])", re.IGNORECASE)
 _TIMESTAMP = re.compile(r"[_\-. ]\d{8}(?:[_\-]?\d{4}|[_\-]?\d{6})?$")
 _REPLICATE = re.compile(r"[_\-. ](?:(?:rep|inj|r)[_\-. ]?\d{1,6}|\d{1,6}(?:rep)?)$", re.IGNORECASE)
 
 
 def guess_kind(name: str) -> str:
-    """ "blank" for a name with the word "blank" or "blk", "qc" for one with "qc", else "sample"."""
+    """The kind a name spells out ("Blank_01", "x_blk2", "QCpool_4", "poolQC"), else "sample"."""
     if _BLANK.search(name):
         return "blank"
     return "qc" if _QC.search(name) else "sample"

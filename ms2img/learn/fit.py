@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ms2img.learn.batches import Batch, Batches
 from ms2img.learn.checkpoint import TrainingState
 from ms2img.learn.fit_config import FitConfig
-from ms2img.learn.hardware import resolve_device, resolve_precision, torch_threads
+from ms2img.learn.hardware import place, resolve_device, resolve_precision, torch_threads
 from ms2img.learn.metrics import binary_metrics
 from ms2img.learn.reporter import Reporter, Silent
 
@@ -70,7 +70,9 @@ def fit(
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     distributed = isinstance(model, DistributedDataParallel)
-    bare = model.module if distributed else model.to(device=device, memory_format=torch.channels_last)
+    bare: nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
+    if not distributed:
+        place(model, device)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=config.learning_rate,
@@ -91,7 +93,7 @@ def fit(
             if _agreed(reporter.should_stop() or _out_of_patience(state), device=device, distributed=distributed):
                 break
     return FitResult(
-        weights=state.best_weights or {name: value.detach().cpu() for name, value in bare.state_dict().items()},
+        weights=state.best_weights or _copied(bare),
         best_epoch=state.best_epoch or state.epoch,
         history=state.history,
         seconds=time.perf_counter() - started,
@@ -115,7 +117,7 @@ def _train_epoch(
     images = 0
     for batch in batches.train(epoch):
         loss = _loss(model, batch, precision) * batch.weight
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         total += loss.detach() * batch.size
@@ -162,7 +164,11 @@ def _record(state: TrainingState, epoch: int, row: dict[str, float]) -> None:
     state.history.append(row)
     if row.get("validation_loss", math.inf) < state.best_loss:
         state.best_epoch, state.best_loss = epoch, row["validation_loss"]
-        state.best_weights = {name: value.detach().cpu().clone() for name, value in state.model.state_dict().items()}
+        state.best_weights = _copied(state.model)
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 def _out_of_patience(state: TrainingState) -> bool:

@@ -14,7 +14,7 @@ from pipelines.report.svg import Frame, Span, bar_swatch, finite_span, line_swat
 from pipelines.report.table import THRESHOLD, fold_name
 
 NAMED_SLOTS = 30  # samples up to which the axis of `by_sample` carries their names (ours)
-DOTTED_SLOTS = 120  # samples up to which assay values are dots, above it a line (ours)
+CROWD = 120  # accessions above which marks are small, errors have no outline and assay values are a line (ours)
 NAME_LENGTH = 14  # characters of a name on an axis (ours)
 PROBABILITY_SPAN = (-0.03, 1.03)  # so that marks at 0 and 1 are whole
 
@@ -27,6 +27,7 @@ def against_assay(accessions: pd.DataFrame, assay: str, classes: Classes) -> Fig
 
     `accessions`: `table.per_accession` of the labelled runs, followed by that of the unused ones with target -1.
     """
+    crowded = len(accessions) > CROWD
     span = finite_span(accessions["value"].to_numpy(dtype=float))
     frame = Frame(
         x=span,
@@ -39,12 +40,12 @@ def against_assay(accessions: pd.DataFrame, assay: str, classes: Classes) -> Fig
     _draw_thresholds(frame, classes, span)
     for row in _unused_first(accessions):
         css, shape = CLASS_STYLE[row["target"]]
-        frame.mark(row["value"], row["probability"], css, shape, said(row, classes))
-        if is_wrong(row):
+        frame.mark(row["value"], row["probability"], css, f"small {shape}" if crowded else shape, said(row, classes))
+        if is_wrong(row) and not crowded:
             frame.mark(row["value"], row["probability"], "wrong", "ring")
-    present = [target for target in (1, 0, -1) if (accessions["target"] == target).any()]
-    keys = [Key(mark_swatch(*CLASS_STYLE[target]), _class_key(target, classes)) for target in present]
-    keys.append(Key(mark_swatch("wrong", "ring"), "misclassified"))
+    keys = [Key(mark_swatch(*CLASS_STYLE[target]), classes.name(target)) for target in _present(accessions)]
+    if not crowded:
+        keys.append(Key(mark_swatch("wrong", "ring"), "misclassified"))
     return Figure("Prediction against assay value", frame.markup(), tuple(keys))
 
 
@@ -64,13 +65,13 @@ def by_sample(accessions: pd.DataFrame, classes: Classes) -> Figure:
         named=named,
     )
     rows = ordered.to_dict("records")
-    width = 0.72 if n <= DOTTED_SLOTS else 1.0
+    crowded = n > CROWD
     for slot, row in enumerate(rows):
-        css = "wrong" if is_wrong(row) else "unused" if row["target"] < 0 else "right"
-        frame.bar(slot, (THRESHOLD, row["probability"]), width, f"bar {css}", said(row, classes))
+        css = f"bar {CLASS_STYLE[row['target']][0]}" + (" wrong" if is_wrong(row) and not crowded else "")
+        frame.bar(slot, (THRESHOLD, row["probability"]), 1.0 if crowded else 0.72, css, said(row, classes))
     for level in sorted({classes.low_scaled, classes.high_scaled}):
         frame.line(frame.x, (level, level), "limit", f"threshold at {level:g} of the scaled assay value")
-    if n > DOTTED_SLOTS:
+    if crowded:
         frame.line(range(n), ordered["scaled"], "assay", "assay value, scaled 0-1")
     else:
         for slot, row in enumerate(rows):
@@ -78,13 +79,11 @@ def by_sample(accessions: pd.DataFrame, classes: Classes) -> Figure:
     if named:
         for slot, row in enumerate(rows):
             frame.slot_name(slot, shortened(row["accession"], NAME_LENGTH))
-    legend = (
-        Key(bar_swatch("bar right"), "prediction, right side of 0.5"),
-        Key(bar_swatch("bar wrong"), "wrong side"),
-        *([Key(bar_swatch("bar unused"), "between, not trained on")] if (ordered["target"] < 0).any() else []),
-        Key(line_swatch("assay") if n > DOTTED_SLOTS else mark_swatch("assay", "dot"), "assay value, scaled 0-1"),
-    )
-    return Figure("Sample by sample", frame.markup(), legend)
+    keys = [Key(bar_swatch(f"bar {CLASS_STYLE[target][0]}"), classes.name(target)) for target in _present(ordered)]
+    if not crowded:
+        keys.append(Key(bar_swatch("bar wrong"), "misclassified"))
+    keys.append(Key(line_swatch("assay") if crowded else mark_swatch("assay", "dot"), "assay value, scaled 0-1"))
+    return Figure("Sample by sample", frame.markup(), tuple(keys))
 
 
 def is_wrong(row: dict[str, Any]) -> bool:
@@ -122,5 +121,6 @@ def _unused_first(accessions: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield from accessions[np.asarray(mask)].to_dict("records")
 
 
-def _class_key(target: int, classes: Classes) -> str:
-    return "between, not trained on: scored by the refitted model" if target < 0 else classes.name(target)
+def _present(accessions: pd.DataFrame) -> list[int]:
+    """The targets that occur, for the legend."""
+    return [target for target in CLASS_STYLE if (accessions["target"] == target).any()]

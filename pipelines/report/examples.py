@@ -17,7 +17,7 @@ from pipelines.report.svg import Span, nice_ticks, tick_text
 
 GAMMA = 0.5  # drawn darkness = (pixel / 255) ** GAMMA (ours): faint fragments are seen on paper too
 PLOT_WIDTH = 200.0  # user units of an image's width: two pictures side by side on a phone keep readable ticks
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 14.0, 8.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 20.0, 8.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def image_figure(image: np.ndarray, *, precursor_mz: Span, fragment_mz: Span, al
     middle = TOP + height / 2
     parts += [
         f'<text class="axis middle" x="{LEFT + width / 2:g}" y="{bottom + 34:.1f}">precursor m/z</text>',
-        f'<text class="axis middle" x="11" y="{middle:.1f}" transform="rotate(-90 11 {middle:.1f})">fragment m/z</text>',
+        f'<text class="axis middle" x="12" y="{middle:.1f}" transform="rotate(-90 12 {middle:.1f})">fragment m/z</text>',
     ]
     view = f"0 0 {LEFT + width + RIGHT:g} {bottom + BOTTOM:.1f}"
     opening = f'<svg class="frame spectrum" viewBox="{view}" role="img" aria-label="{escape(alt)}">'

@@ -66,27 +66,40 @@ def lede(cohort: Cohort, classes: Classes, auc: MeanSd, data_set: str) -> str:
     )
 
 
-def warnings(cohort: Cohort, predictions: pd.DataFrame, auc: MeanSd) -> list[str]:
-    """What a reader must know before believing the headline; empty for a sound record."""
-    found = []
+@dataclass(frozen=True)
+class Note:
+    """Something to know before believing the headline; `grave` where the headline is not to be believed."""
+
+    text: str
+    grave: bool = False
+
+
+def notes(cohort: Cohort, predictions: pd.DataFrame, auc: MeanSd) -> Iterator[Note]:
+    """None for a sound record of a study that is not small."""
     leaking = straddling(predictions)
     if leaking:
         shown = ", ".join(leaking[:5]) + (", …" if len(leaking) > 5 else "")
-        found.append(
-            f"{count(len(leaking), 'accession').capitalize()} had runs in more than one fold ({shown}): "
-            "the metrics are too good, do not rely on them."
-        )
+        text = f"{count(len(leaking), 'accession')} had runs in more than one fold ({shown}): the metrics are too good."
+        yield Note(text, grave=True)
     if auc.n < cohort.folds:
-        found.append(
+        yield Note(
             f"{cohort.folds - auc.n} of {cohort.folds} folds held one class only, where a ROC AUC is undefined; "
-            f"the mean is over the other {auc.n}."
+            f"its mean is over the other {auc.n}."
         )
     if cohort.smallest_fold < SMALL_FOLD:
-        found.append(
+        yield Note(
             f"A small study: a test fold holds {extent(cohort.smallest_fold, cohort.largest_fold)} accessions, "
             "so one accession moves a fold's metrics by a lot. Read the spread together with the mean."
         )
-    return found
+
+
+def about(summary: Mapping[str, Any], cohort: Cohort) -> Iterator[str]:
+    """The line below the first paragraph: data set, network, image, split."""
+    size, pixel = bins(summary["render"])
+    yield f"data set {data_set_name(summary)}"
+    yield f"preset {summary['preset']}"
+    yield f"images of {size}, {pixel} a pixel"
+    yield f"{count(cohort.folds, 'fold')}, accessions never straddle folds"
 
 
 def inputs(summary: Mapping[str, Any], cohort: Cohort, classes: Classes, values: pd.DataFrame) -> Iterator[tuple[str, str]]:

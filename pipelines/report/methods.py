@@ -50,7 +50,6 @@ def methods(
             "interval.",
         ],
     )
-    yield "Be careful", list(_caveats(cohort, classes))
     yield "Method", [f"After the paper “{PAPER}”; what it leaves open was chosen by ms2img and is in the configuration above."]
 
 
@@ -63,7 +62,8 @@ def _refit(summary: Mapping[str, Any], cohort: Cohort) -> Iterator[str]:
         )
 
 
-def _caveats(cohort: Cohort, classes: Classes) -> Iterator[str]:
+def caveats(cohort: Cohort, classes: Classes) -> Iterator[str]:
+    """What the numbers do not say, a sentence or two each."""
     yield (
         "The thresholds lie on a 0-1 scale between the lowest and the highest accession mean of this data set, so the "
         "classes are relative to it: another data set with another range has other classes."

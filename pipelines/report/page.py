@@ -17,7 +17,7 @@ from pipelines.report.assay_figures import against_assay, by_sample, is_wrong
 from pipelines.report.classes import Classes
 from pipelines.report.examples import example_groups
 from pipelines.report.figures import Curve, Figure, learning_curves, roc
-from pipelines.report.methods import methods
+from pipelines.report.methods import caveats, methods
 
 HERE = Path(__file__).parent
 LISTED_ERRORS = 12  # misclassified accessions named above the folded table (ours)
@@ -74,9 +74,11 @@ def _context(record: CvRecord) -> dict[str, Any]:
             "inputs": list(facts.inputs(summary, cohort, classes, every)),
             "config": list(facts.flat(summary["config"])),
             "methods": list(methods(summary, cohort, classes, counts)),
+            "caveats": list(caveats(cohort, classes)),
+            "about": list(facts.about(summary, cohort)),
             "provenance": facts.provenance(summary),
         },
-        "warnings": facts.warnings(cohort, predictions, auc),
+        "notes": list(facts.notes(cohort, predictions, auc)),
         "tiles": list(facts.tiles(accession_metrics, run_metrics, counts, cohort)),
         "examples": example_groups(record.examples, summary, classes),
         "confusion_accession": counts,

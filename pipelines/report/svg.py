@@ -16,7 +16,17 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 440.0, 340.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 48.0
 NAMES_BOTTOM = 112.0  # room below a plot area whose slots are named, the frame grows by the difference
-MARK_RADIUS = 4.0
+
+#: A mark's outline and its radius (half its side, half its diagonal); a ring fits around any other mark.
+SHAPES = {
+    "circle": ("circle", 4.0),
+    "square": ("square", 3.6),
+    "diamond": ("diamond", 5.6),
+    "ring": ("circle", 7.0),
+    "dot": ("circle", 2.6),
+    "small circle": ("circle", 2.2),
+    "small square": ("square", 2.0),
+}
 
 Span = tuple[float, float]
 
@@ -78,7 +88,7 @@ class Frame:
         self._parts.append(_rectangle(css, left, min(start, end), right, max(start, end), title))
 
     def mark(self, x: float, y: float, css: str, shape: str = "circle", title: str = "") -> None:
-        """One mark; shapes as in `mark_markup`."""
+        """One mark; `shape` is one of `SHAPES`."""
         self._parts.append(mark_markup(*self.at(x, y), css, shape, title))
 
     def slot_name(self, x: float, name: str) -> None:
@@ -100,7 +110,7 @@ class Frame:
             parts.append(f'<path class="grid" d="M{_n(left)} {_n(down)}H{_n(right)}"/>')
             parts.append(_text(left - 7, down + 4, tick_text(tick), "number", "end"))
         if self.x_label:
-            parts.append(_text((left + right) / 2, height - 8, self.x_label, "axis"))
+            parts.append(_text((left + right) / 2, bottom + (40 if self.x_ticks is None else 22), self.x_label, "axis"))
         parts.append(_text(left - 38, (top + bottom) / 2, self.y_label, "axis", upwards=True))
         opening = (
             f'<svg class="frame" viewBox="0 0 {_n(WIDTH)} {_n(height)}" role="img" aria-label="{escape(self.alt)}">'
@@ -136,17 +146,16 @@ def finite_span(values: np.ndarray, pad: float = 0.04) -> Span:
 
 
 def mark_markup(across: float, down: float, css: str, shape: str = "circle", title: str = "") -> str:
-    """A mark in user units: circle, dot (small), ring (open, fits around a mark), square or diamond."""
-    radii = {"circle": MARK_RADIUS, "dot": MARK_RADIUS * 0.65, "ring": MARK_RADIUS + 3}
-    if shape in radii:
-        place = f'cx="{_n(across)}" cy="{_n(down)}" r="{_n(radii[shape])}"'
+    """A mark in user units; `shape` is one of `SHAPES`."""
+    outline, radius = SHAPES[shape]
+    if outline == "circle":
+        place = f'cx="{_n(across)}" cy="{_n(down)}" r="{_n(radius)}"'
         return f'<circle class="mark {css}" {place}>{_title(title)}</circle>'
-    if shape == "square":
-        half = MARK_RADIUS * 0.9
-        path = f"M{_n(across - half)} {_n(down - half)}h{_n(2 * half)}v{_n(2 * half)}h{_n(-2 * half)}Z"
+    r, d = _n(radius), _n(2 * radius)
+    if outline == "square":
+        path = f"M{_n(across - radius)} {_n(down - radius)}h{d}v{d}h-{d}Z"
     else:
-        half = MARK_RADIUS * 1.4
-        path = f"M{_n(across)} {_n(down - half)}l{_n(half)} {_n(half)}l{_n(-half)} {_n(half)}l{_n(-half)} {_n(-half)}Z"
+        path = f"M{_n(across)} {_n(down - radius)}l{r} {r}l-{r} {r}l-{r} -{r}Z"
     return f'<path class="mark {css}" d="{path}">{_title(title)}</path>'
 
 

@@ -15,9 +15,9 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 CYCLE_SECONDS = 3.0  # one survey scan and its MS/MS scans
-EXCLUSION_SECONDS = 15.0  # a sampled precursor is left alone for so long
+EXCLUSION_SECONDS = 20.0  # a sampled precursor is left alone for so long
 PEAK_SD_SECONDS = 3.0  # chromatographic peak
-TRIGGER = 1e5  # counts: fainter precursors are not sampled
+TRIGGER = 2.5e5  # counts: fainter precursors are not sampled
 FLOOR = 400.0  # counts: fainter fragments are not seen
 _COUNTS = 1e6  # of a precursor of abundance 1 and efficiency 1
 _SUPPRESSION = 1.5e8  # total counts at which co-eluting ions halve each other's signal

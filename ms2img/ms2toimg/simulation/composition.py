@@ -50,15 +50,15 @@ _CLASSES: dict[str, tuple[str, float, float]] = {
 }
 # Each locus: how far its two alleles move a pathway, up or down.
 _LOCI: tuple[dict[str, float], ...] = (
-    {"tannin": 0.9, "phenylpropanoid": 0.7},
-    {"flavonoid": 0.9, "isoflavonoid": 0.4},
-    {"isoprenoid": 0.9},
+    {"tannin": 0.7, "phenylpropanoid": 0.5},
+    {"flavonoid": 0.6, "isoflavonoid": 0.4},
+    {"isoprenoid": 0.8},
 )
 _ACTIVITY_SD = 0.45  # of a pathway, beside its loci
 _OFFSET_SD = 1.0  # ln abundance, between the members of a class
 _OWN_LOADING_SD = 0.35  # around 1, of a compound on its pathway
-_CROSS_LOADING_SD = 0.2  # around 0, on the others
-_NOISE_SD = 0.5  # ln abundance, between accessions of equal pathway activity
+_CROSS_LOADING_SD = 0.3  # around 0, on the others
+_NOISE_SD = 0.7  # ln abundance, between accessions of equal pathway activity
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ PROTON = HYDROGEN - ELECTRON  # Da
 FORMIC_ACID = 46.0054793  # Da
 
 LOWEST_MZ = 50.0  # where the simulated MS/MS scans begin
-MAX_FRAGMENTS = 60
+MAX_FRAGMENTS = 50
 FAINTEST = 2e-3  # of the base peak
 _UNLIKELY = 1e-4  # pieces of less weight are not followed
 _CONTRAST = 0.75  # exponent that brings the spread of weights to that of measured intensities

@@ -1,0 +1,42 @@
+"""``ms2img simulate``: write a simulated study, to try everything else on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import Field
+
+from ms2img.ms2toimg.simulation.config import ASSAYS, SimulationConfig
+from pipelines.command import Output, Result
+from pipelines.progress import Steps
+
+
+class SimulateConfig(SimulationConfig):
+    """Options of ``ms2img simulate``."""
+
+    out: str = Field(description="folder to write: runs, samples.csv, README.txt")
+
+    def simulation(self) -> SimulationConfig:
+        """The part that decides the study's content."""
+        return SimulationConfig(**{name: getattr(self, name) for name in SimulationConfig.model_fields})
+
+
+def simulate(config: SimulateConfig, output: Output) -> Result:
+    """Write a simulated natural-product study: runs of real molecules in made-up plants, and four assays."""
+    from ms2img.ms2toimg.simulation.study import write_study
+
+    simulation = config.simulation()
+    with Steps(0, "simulate", quiet=output.quiet) as progress:
+
+        def advance(done: int, total: int) -> None:
+            progress.total = total
+            progress.advance(done - progress.done)
+
+        summary = write_study(Path(config.out), simulation, advance)
+    done = "unchanged" if summary.unchanged else "written"
+    output.say(
+        f"SIMULATED study {done}: {summary.accessions} accessions, {summary.runs} runs, {summary.spectra} MS/MS spectra "
+        f"-> {summary.sheet} (assays {', '.join(ASSAYS)})"
+    )
+    return Result(asdict(summary))
