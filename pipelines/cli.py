@@ -5,10 +5,12 @@ Command modules import Ray, torch and MLflow inside their functions, so that ``-
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -18,10 +20,13 @@ import ms2img
 from ms2img.errors import Ms2imgError
 from pipelines.command import Output, Result, command, mean_and_sd
 from pipelines.convert import ConvertConfig
+from pipelines.demo import DemoConfig, demo
 from pipelines.models import ModelsConfig
 from pipelines.predict import PredictConfig
+from pipelines.report.config import ReportConfig
 from pipelines.sheet import SheetConfig, sheet
 from pipelines.simulate import SimulateConfig, simulate
+from pipelines.train import TrainConfig
 
 INTERRUPTED = 130
 SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
@@ -69,6 +74,54 @@ def _convert(config: ConvertConfig, output: Output) -> Result:
     return Result({**counts, "output": summary.output}, status=3 if summary.failed else 0)
 
 
+@command(app, "train", TrainConfig, arguments=("images",))
+def _train(config: TrainConfig, output: Output) -> Result:
+    """Cross-validate a CNN on an assay, refit it on all labelled runs, and register it as a model."""
+    from pipelines.train import train
+
+    summary = train(config, quiet=output.quiet)
+    facts, model = summary.record.summary, summary.registration
+    counts = facts["counts"]
+    output.say(
+        f"{config.assay}: {counts['active_accessions']} active and {counts['inactive_accessions']} inactive accessions "
+        f"({counts['active_runs']} + {counts['inactive_runs']} runs), {counts['between_accessions']} between; "
+        f"{facts['folds']} folds, preset {config.preset}{', SIMULATED data' if facts['simulated'] else ''}"
+    )
+    if facts["without_image"]:
+        output.warn(f"{len(facts['without_image'])} runs with a value have no image: {facts['without_image'][0]}, ...")
+    output.show(_metrics_table(facts))
+    output.say(f"registered {model.uri} (run {summary.run_id}); {model.decision}")
+    output.say(f"Next: ms2img report {summary.run_id}")
+    measured = {key: value for key, value in facts.items() if key.endswith(("_mean", "_sd"))}
+    finite = {key: value if math.isfinite(value) else None for key, value in measured.items()}
+    return Result(
+        {
+            "run_id": summary.run_id,
+            "model": model.uri,
+            "champion": model.champion,
+            "simulated": facts["simulated"],
+            "counts": counts,
+            "refit_epochs": facts["refit_epochs"],
+            "unused_sample_ids": summary.unused_sample_ids,
+            "seconds": round(summary.seconds, 1),
+            **finite,
+        }
+    )
+
+
+def _metrics_table(facts: Mapping[str, Any]) -> Table:
+    """Mean and standard deviation over the folds, per accession and per run."""
+    table = Table(box=None, header_style="bold")
+    for heading in ("mean ± sd over folds", "per accession", "per run"):
+        table.add_column(heading)
+    for name in ("roc_auc", "accuracy", "precision", "recall", "f1"):
+        cells = (
+            mean_and_sd(facts[f"{level}_{name}_mean"], facts[f"{level}_{name}_sd"]) for level in ("accession", "run")
+        )
+        table.add_row(name.replace("_", " "), *cells)
+    return table
+
+
 @command(app, "predict", PredictConfig, arguments=("model", "input"))
 def _predict(config: PredictConfig, output: Output) -> Result:
     """Score run files, or the runs of one sheet, with a model from the registry."""
@@ -110,6 +163,24 @@ def _models(config: ModelsConfig, output: Output) -> Result:
         )
     output.show(table if rows else "no model is registered yet; 'ms2img train' registers one")
     return Result({"models": rows})
+
+
+@command(app, "report", ReportConfig, arguments=("run_or_model",))
+def _report(config: ReportConfig, output: Output) -> Result:
+    """Write the HTML report of a cross-validation: one page that opens anywhere, offline."""
+    from pipelines.models import load_record
+    from pipelines.report.page import write_report
+
+    found = load_record(config.run_or_model)
+    path = write_report(found.record, config.out, model=found.model)
+    output.say(f"report of run {found.run_id} -> {path}")
+    return Result({"output": str(path), "run_id": found.run_id})
+
+
+@command(app, "demo", DemoConfig)
+def _demo(config: DemoConfig, output: Output) -> Result:
+    """Run the whole job, on a simulated study or on your own sheet, showing each command as you would type it."""
+    return demo(config, output, invoke)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

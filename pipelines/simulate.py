@@ -36,7 +36,7 @@ def simulate(config: SimulateConfig, output: Output) -> Result:
         summary = write_study(Path(config.out), simulation, advance)
     done = "unchanged" if summary.unchanged else "written"
     output.say(
-        f"SIMULATED study {done}: {summary.accessions} accessions, {summary.runs} runs, {summary.spectra} MS/MS spectra "
-        f"-> {summary.sheet} (assays {', '.join(ASSAYS)})"
+        f"SIMULATED study {done}: {summary.accessions} accessions, {summary.runs} runs, {summary.spectra} "
+        f"MS/MS spectra -> {summary.sheet} (assays {', '.join(ASSAYS)})"
     )
     return Result(asdict(summary))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ms2img.learn.metrics import binary_metrics
-from ms2img.ms2toimg.record import CvRecord
-
-MEASURES = ("accuracy", "precision", "recall", "f1", "roc_auc", "tn", "fp", "fn", "tp")
+from ms2img.ms2toimg.record import HISTORY, PREDICTIONS, UNUSED, CvRecord, typed
+from ms2img.ms2toimg.summarise import fold_metrics, mean_and_sd
 
 
 def make_record(*, folds: int = 5, epochs: int = 6, seed: int = 0) -> CvRecord:
@@ -43,27 +41,20 @@ def make_record(*, folds: int = 5, epochs: int = 6, seed: int = 0) -> CvRecord:
             for epoch in range(epochs)
         ]
     )
-    rows = []
-    for fold in range(folds):
-        held_out = predictions[predictions["fold"] == fold]
-        mean = held_out.groupby("accession")[["target", "probability"]].mean()
-        for level, part in (("accession", mean), ("run", held_out)):
-            found = binary_metrics(part["target"].to_numpy().astype(int), part["probability"].to_numpy())
-            measures = {name: getattr(found, name) for name in MEASURES}
-            rows.append({"fold": fold, "level": level, "n": len(part), **measures})
-    metrics = pd.DataFrame(rows)
-    auc = metrics.loc[metrics["level"] == "accession", "roc_auc"]
+    metrics = fold_metrics(predictions)
+    spread = mean_and_sd(metrics)
     return CvRecord(
-        predictions=predictions,
-        history=history,
+        predictions=typed(predictions, PREDICTIONS),
+        history=typed(history, HISTORY),
         metrics=metrics,
         summary={
             "assay": "dpph",
-            "auc_mean": float(auc.mean()),
-            "auc_sd": float(auc.std()),
+            "auc_mean": spread["accession_roc_auc_mean"],
+            "auc_sd": spread["accession_roc_auc_sd"],
             "simulated": False,
-            "seed": seed,
+            "undefined": float("nan"),
+            **spread,
         },
-        unused=pd.DataFrame({"sample_id": ["u1"], "accession": ["u"], "value": [33.0], "scaled": [0.5], "probability": [0.4]}),
+        unused=typed(pd.DataFrame([["u1", "u", 33.0, 0.5, 0.4]], columns=list(UNUSED)), UNUSED),
         examples={},
     )

@@ -171,7 +171,8 @@ def test_runs_without_a_sheet(tmp_path: Path) -> None:
     ("name", "kind"),
     [
         ("Blank_01", "blank"), ("run_blk2", "blank"), ("SolventBlank", "blank"), ("Sblk", "sample"), ("QC_1", "qc"),
-        ("20240101_qcpool", "qc"), ("PoolQC_3", "qc"), ("QEC18_Qcmix_end", "qc"), ("aqcua_1", "sample"), ("leaf", "sample"), ("QC_blank", "blank"),
+        ("20240101_qcpool", "qc"), ("PoolQC_3", "qc"),
+        ("QEC18_Qcmix_end", "qc"), ("aqcua_1", "sample"), ("leaf", "sample"), ("QC_blank", "blank"),
     ],
 )  # fmt: skip
 def test_kinds_by_name(name: str, kind: str) -> None:

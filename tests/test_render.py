@@ -28,23 +28,21 @@ PT = 600 / 72  # source pixels
 # Geometry ------------------------------------------------------------------------------------------------------------
 
 
-def last_disc_covering(points: Points, config: RenderConfig, height: int, width: int) -> np.ndarray:
-    """The grey of the last disc over each of height x width sample positions in the figure, one disc at a time."""
-    mz_down = (config.fragment_mz[1] - config.fragment_mz[0]) / height
-    mz_right = (config.precursor_mz[1] - config.precursor_mz[0]) / width
-    fragment_mz = config.fragment_mz[0] + (np.arange(height)[:, None] + 0.5) * mz_down
-    precursor_mz = config.precursor_mz[0] + (np.arange(width) + 0.5) * mz_right
+def last_disc_covering(points: Points, config: RenderConfig, height: int, width: int, *, subrows: int) -> np.ndarray:
+    """The grey of the last disc over each of height x width sample positions in the figure, one disc at a time.
+
+    A row of samples is in a disc as far as the disc's chord reaches, averaged over `subrows` heights within the row.
+    """
+    subrow_mz = np.linspace(*config.fragment_mz, height * subrows, endpoint=False) + 750 / height / subrows
+    precursor_mz = np.linspace(*config.precursor_mz, width, endpoint=False) + 700 / width
     # half axes in m/z of a marker whose diameter is the square root of its area in pt^2
-    diameter_pt = np.sqrt(config.area_min_pt2 + (config.area_max_pt2 - config.area_min_pt2) * points.size)
-    inch_down = (config.fragment_mz[1] - config.fragment_mz[0]) / config.fig_height_in
-    inch_right = (config.precursor_mz[1] - config.precursor_mz[0]) / config.fig_width_in
+    diameter_in = np.sqrt(config.area_min_pt2 + (config.area_max_pt2 - config.area_min_pt2) * points.size) / 72
+    down, right = diameter_in / 2 * 1500 / config.fig_height_in, diameter_in / 2 * 1400 / config.fig_width_in
     canvas = np.zeros((height, width))
-    for x, y, diameter, grey in zip(
-        points.precursor_mz, points.fragment_mz, diameter_pt / 72, points.grey, strict=True
-    ):
-        down = (fragment_mz - y) / (diameter / 2 * inch_down)
-        right = (precursor_mz - x) / (diameter / 2 * inch_right)
-        canvas[down**2 + right**2 < 1] = round(grey * 255)
+    for disc, (x, y) in enumerate(zip(points.precursor_mz, points.fragment_mz, strict=True)):
+        chord = right[disc] * np.sqrt(np.clip(1 - ((subrow_mz - y) / down[disc]) ** 2, 0, None))
+        reach = chord.reshape(height, subrows).mean(1)
+        canvas[np.abs(precursor_mz - x) < reach[:, None]] = round(points.grey[disc] * 255)
     return canvas
 
 
@@ -59,16 +57,16 @@ def test_area_counts_the_samples_of_the_last_disc_over_each(height: int, width: 
     down = 8 * 2 ** max(0, int(np.ceil(np.log2(540 / height / 8))))
     right = 8 * 2 ** max(0, int(np.ceil(np.log2(504 / width / 8))))
     points = random_points(seed, 60, row_mz=1500 / (height * down))
-    samples = last_disc_covering(points, config, height * down, width * right)
+    samples = last_disc_covering(points, config, height * down, width * right, subrows=3)
     expected = np.floor(samples.reshape(height, down, width, right).mean((1, 3)) + 0.5)
     np.testing.assert_array_equal(render(points, config), expected)
 
 
 def test_area_stays_close_where_fragments_fall_between_samples() -> None:
-    points, config = random_points(7, 400), RenderConfig(height=75, width=70, keep_above_precursor=True)
-    expected = last_disc_covering(points, config, 2250, 2100).reshape(75, 30, 70, 30).mean((1, 3))
+    points, config = random_points(7, 60), RenderConfig(height=75, width=70, keep_above_precursor=True)
+    expected = last_disc_covering(points, config, 1500, 1400, subrows=4).reshape(75, 20, 70, 20).mean((1, 3))
     image = render(points, config)
-    assert np.abs(image - expected)[(image > 0) | (expected > 0)].mean() < 1.0
+    assert np.abs(image - expected)[(image > 0) | (expected > 0)].mean() < 0.7
 
 
 @pytest.mark.parametrize(("height", "width"), [(75, 70), (60, 56), (41, 37), (300, 280), (100, 280), (400, 300)])
@@ -94,7 +92,8 @@ def test_bilinear_is_torchs_on_the_whole_figure(height: int, width: int) -> None
 @pytest.mark.parametrize("resize", ["area", "bilinear"])
 @pytest.mark.parametrize("renderer", ["fast", "matplotlib"])
 def test_row_0_is_fragment_0_and_column_0_is_the_lowest_precursor(renderer: Any, resize: Any) -> None:
-    config = RenderConfig(renderer=renderer, resize=resize, keep_above_precursor=True)
+    # 150 pt^2: a quarter of the disc covers its corner pixel
+    config = RenderConfig(renderer=renderer, resize=resize, area_max_pt2=150, keep_above_precursor=True)
     corners = [(100.0, 0.0), (1499.99, 0.0), (100.0, 1499.99), (1499.99, 1499.99)]
     places = [(0, 0), (0, -1), (-1, 0), (-1, -1)]
     levels = [1.0, 0.8, 0.6, 0.4]

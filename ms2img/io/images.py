@@ -76,6 +76,7 @@ class ImageSet:
     sample_ids: tuple[str, ...]
     images: np.ndarray
     render: dict[str, Any]
+    render_fingerprint: str
     fingerprint: str
     source_fingerprints: dict[str, str]
 
@@ -165,6 +166,7 @@ def load_images(out: str | Path) -> ImageSet:
         sample_ids=sample_ids,
         images=pixels(table["image"]),
         render=manifest.render,
+        render_fingerprint=manifest.render_fingerprint,
         fingerprint=data_fingerprint(sources, manifest.render_fingerprint),
         source_fingerprints=sources,
     )

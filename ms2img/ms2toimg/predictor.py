@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from ms2img.errors import Code, RunError, UsageError
 from ms2img.io.read import read_runs
 from ms2img.io.sheet import FORMATS, Run
+from ms2img.learn.predict import predict_probabilities
 from ms2img.ms2toimg.convert import image_row
 from ms2img.ms2toimg.render_config import RenderConfig
 
@@ -63,11 +62,10 @@ class Predictor:
             raise UsageError("predict needs a table with a column 'path' (run files) or 'image' (uint8 arrays)")
         rows = [_Row(position, record) for position, record in enumerate(frame.to_dict("records"))]
         answers: dict[int, Answer] = {}
-        with _one_thread():
-            for position, answer in self._answers(rows):
-                answers[position] = answer
-                if progress is not None:
-                    progress(1)
+        for position, answer in self._answers(rows):
+            answers[position] = answer
+            if progress is not None:
+                progress(1)
         probability = np.array([answers[row.position][0] for row in rows], dtype=np.float64)
         columns = {
             "sample_id": [row.sample_id for row in rows],
@@ -103,11 +101,8 @@ class Predictor:
 
     def _probability(self, image: np.ndarray) -> float:
         """Probability of being active of one image, uint8 [height, width]."""
-        with torch.inference_mode():
-            pixels = torch.from_numpy(image.astype(np.float32) / 255)[None, None]  # [1, 1, height, width]
-            logit = float(self.network(pixels).reshape(()))
-        # The sigmoid in float64 keeps apart what float32 would round to 1.
-        return float(np.round(1 / (1 + np.exp(-np.float64(logit))), DECIMALS))
+        # One thread: sums split over threads round differently from machine to machine.
+        return float(np.round(predict_probabilities(self.network, image[None], threads=1)[0], DECIMALS))
 
     def _checked_image(self, row: _Row) -> np.ndarray:
         """The row's image as uint8 [height, width]. Raises `RunError` for anything that is not 0-255 in that shape."""
@@ -175,14 +170,3 @@ def _absent(value: Any) -> bool:
 def _failed(error: RunError) -> Answer:
     message = f"{error.position}: {error.message}" if error.position else error.message
     return float("nan"), f"{error.code}: {message}"
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Hold torch to one thread for the block: sums split over threads round differently from machine to machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,7 @@ class CvRecord:
                 examples = dict(zip(stored["names"].tolist(), stored["images"], strict=True))
             place = source / SUMMARY_NAME
             summary = json.loads(place.read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError) as error:  # pyarrow's and zipfile's errors are among these
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:  # pyarrow's are ValueErrors
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UsageError(f"{place}: not part of a cross-validation record: {reason}") from None
         return cls(**tables, summary=summary, examples=examples)

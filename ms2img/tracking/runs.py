@@ -92,7 +92,7 @@ class TrackedRun:
         return str(child)
 
     def log_record(self, record: Record) -> None:
-        """Log a whole cross-validation: the folds not logged yet, their mean and sd, and the record's files."""
+        """Log a whole cross-validation: the folds not logged yet, the summary's numbers, and the record's files."""
         for fold in sorted(set(record.metrics["fold"])):
             if int(fold) not in self._logged_folds:
                 self.log_fold(
@@ -101,9 +101,9 @@ class TrackedRun:
                     record.metrics[record.metrics["fold"] == fold],
                 )
         now = _now()
-        spread = {**_mean_and_sd(record.metrics), **_numbers(record.summary)}
+        numbers = [(key, value, 0, now) for key, value in _numbers(record.summary).items()]
         with self.store.reporting(), tempfile.TemporaryDirectory(prefix="ms2img-") as scratch:
-            _log_metrics(self.client, self.run_id, [(key, value, 0, now) for key, value in spread.items()])
+            _log_metrics(self.client, self.run_id, numbers)
             record.save(Path(scratch) / RECORD_PATH)
             self.client.log_artifacts(self.run_id, str(Path(scratch) / RECORD_PATH), RECORD_PATH)
 
@@ -224,16 +224,6 @@ def _fold_metrics(metrics: pd.DataFrame) -> list[tuple[str, float, int, int]]:
         for name in _measures(metrics)
         if math.isfinite(row[name])
     ]
-
-
-def _mean_and_sd(metrics: pd.DataFrame) -> dict[str, float]:
-    """Mean and sample standard deviation over the folds, as ``<level>_<measure>_mean`` and ``..._sd``."""
-    found: dict[str, float] = {}
-    for level, rows in metrics.groupby("level"):
-        for measure in _measures(metrics):
-            found[f"{level}_{measure}_mean"] = float(rows[measure].mean())
-            found[f"{level}_{measure}_sd"] = float(rows[measure].std())
-    return {key: value for key, value in found.items() if math.isfinite(value)}
 
 
 def _measures(metrics: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipelines.report.classes import Classes
 from pipelines.report.figures import Figure, Key
 from pipelines.report.svg import Frame, Span, bar_swatch, finite_span, line_swatch, mark_swatch, nice_ticks
-from pipelines.report.table import THRESHOLD, fold_name
+from pipelines.report.table import fold_name
 
 NAMED_SLOTS = 30  # samples up to which the axis of `by_sample` carries their names (ours)
 CROWD = 120  # accessions above which marks are small, errors have no outline and assay values are a line (ours)
@@ -50,7 +50,7 @@ def against_assay(accessions: pd.DataFrame, assay: str, classes: Classes) -> Fig
 
 
 def by_sample(accessions: pd.DataFrame, classes: Classes) -> Figure:
-    """The same accessions side by side in order of assay value: a bar from 0.5 to the prediction, the assay above it."""
+    """The same accessions side by side in order of assay value: a bar from the cut to the prediction, the assay above it."""
     ordered = accessions.sort_values(["value", "accession"], kind="stable", ignore_index=True)
     n = len(ordered)
     named = n <= NAMED_SLOTS
@@ -68,7 +68,7 @@ def by_sample(accessions: pd.DataFrame, classes: Classes) -> Figure:
     crowded = n > CROWD
     for slot, row in enumerate(rows):
         css = f"bar {CLASS_STYLE[row['target']][0]}" + (" wrong" if is_wrong(row) and not crowded else "")
-        frame.bar(slot, (THRESHOLD, row["probability"]), 1.0 if crowded else 0.72, css, said(row, classes))
+        frame.bar(slot, (classes.cut, row["probability"]), 1.0 if crowded else 0.72, css, said(row, classes))
     for level in sorted({classes.low_scaled, classes.high_scaled}):
         frame.line(frame.x, (level, level), "limit", f"threshold at {level:g} of the scaled assay value")
     if crowded:
@@ -113,7 +113,7 @@ def _draw_thresholds(frame: Frame, classes: Classes, span: Span) -> None:
     for limit in sorted({classes.low, classes.high}):
         if span[0] <= limit <= span[1]:
             frame.line((limit, limit), frame.y, "limit", f"class threshold at {limit:.4g}")
-    frame.line(span, (THRESHOLD, THRESHOLD), "cut", f"decision threshold at a probability of {THRESHOLD}")
+    frame.line(span, (classes.cut, classes.cut), "cut", f"decision threshold at a probability of {classes.cut:g}")
 
 
 def _unused_first(accessions: pd.DataFrame) -> Iterator[dict[str, Any]]:

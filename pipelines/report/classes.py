@@ -1,4 +1,4 @@
-"""The two classes in words, and the thresholds between them."""
+"""The two classes in words, and the thresholds around them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Classes:
-    """Names of the classes, and the thresholds: scaled 0-1 and on the assay's own scale."""
+    """Names of the classes; the thresholds between them, scaled 0-1 and in the assay's unit; the decision threshold.
+
+    An accession is called active from a probability of `cut`.
+    """
 
     active: str
     inactive: str
@@ -18,10 +21,12 @@ class Classes:
     high_scaled: float
     low: float
     high: float
+    cut: float
 
     @classmethod
-    def of(cls, label: Mapping[str, Any]) -> Self:
-        """From the label section of the summary: assay, low, high, active, value_min, value_max."""
+    def of(cls, summary: Mapping[str, Any]) -> Self:
+        """From the record's summary: its label section and its decision threshold."""
+        label = summary["label"]
         low, high, bottom = float(label["low"]), float(label["high"]), float(label["value_min"])
         distance = float(label["value_max"]) - bottom
         active_is_high = label["active"] == "high"
@@ -34,6 +39,7 @@ class Classes:
             high_scaled=high,
             low=bottom + low * distance,
             high=bottom + high * distance,
+            cut=float(summary["threshold"]),
         )
 
     def name(self, target: int) -> str:

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
 
+from ms2img.errors import UsageError
 from pipelines.report.classes import Classes
-from pipelines.report.table import Confusion, MeanSd, straddling
+from pipelines.report.table import Confusion, MeanSd
 
 PAPER = "MS2toImg: A Framework for Direct Bioactivity Prediction from Raw LC-MS/MS Data"
+#: What the training job puts into the record's summary besides what `ms2img.ms2toimg.summarise` writes.
+ABOUT = {
+    "simulated": "whether the runs came out of a simulation",
+    "preset": "name of the network's preset",
+    "samples": "path of the sample sheet",
+    "images": "path of the image data set",
+    "render": "the render config",
+    "fit": "the training config",
+    "config": "the resolved config of the job",
+    "fingerprints": "of samples, labels and folds",
+    "versions": "of ms2img and what it stands on",
+    "created": "when, ISO 8601",
+    "seconds": "how long the job took",
+}
+#: ... and may put: runs of the sheet that were not labelled, as kind -> number ("blank": 13).
+NOT_LABELLED = "not_labelled"
 SMALL_FOLD = 10  # accessions in a test fold below which the page warns (ours)
+
+
+def require_summary(summary: Mapping[str, Any]) -> None:
+    """Raise `UsageError` naming the entries the page needs and the summary lacks."""
+    needed = (*ABOUT, "label", "threshold", "refit_epochs", "without_image", "examples")
+    missing = [name for name in needed if name not in summary]
+    if missing:
+        raise UsageError(f"record: its summary has no {', '.join(missing)}; was it written by this version of ms2img?")
 
 
 @dataclass(frozen=True)
@@ -55,13 +80,14 @@ def bins(render: Mapping[str, Any]) -> tuple[str, str]:
     return f"{height} × {width} pixels", f"{fragment:.4g} × {precursor:.4g} Da"
 
 
-def lede(cohort: Cohort, classes: Classes, auc: MeanSd, data_set: str) -> str:
+def lede(cohort: Cohort, classes: Classes, auc: MeanSd, data_set: str, leaking: Sequence[str]) -> str:
     """The page's first paragraph: the result, and how it was come by."""
+    unseen = "" if leaking else ", each by a network that had seen none of its runs"
     return (
         f"A convolutional network takes each run of {data_set} as one image of its MS/MS spectra and tells "
-        f"{classes.active} from {classes.inactive}. {count(cohort.accessions, 'accession').capitalize()} "
-        f"({count(cohort.runs, 'run')}) were scored in {cohort.folds}-fold cross-validation, each by a network that had "
-        f"seen none of its runs. The area under the ROC curve per accession is {auc} (mean ± standard deviation over "
+        f"{classes.active} from {classes.inactive}. {count(cohort.accessions, 'accession')} "
+        f"({count(cohort.runs, 'run')}) were scored in {cohort.folds}-fold cross-validation{unseen}. "
+        f"The area under the ROC curve per accession is {auc} (mean ± standard deviation over "
         "the folds; 0.5 is chance, 1 is perfect)."
     )
 
@@ -74,13 +100,11 @@ class Note:
     grave: bool = False
 
 
-def notes(cohort: Cohort, predictions: pd.DataFrame, auc: MeanSd) -> Iterator[Note]:
-    """None for a sound record of a study that is not small."""
-    leaking = straddling(predictions)
+def notes(cohort: Cohort, leaking: Sequence[str], auc: MeanSd) -> Iterator[Note]:
+    """None for a sound record of a study that is not small; `leaking` as by `table.straddling`."""
     if leaking:
-        shown = ", ".join(leaking[:5]) + (", …" if len(leaking) > 5 else "")
-        text = f"{count(len(leaking), 'accession')} had runs in more than one fold ({shown}): the metrics are too good."
-        yield Note(text, grave=True)
+        text = f"{count(len(leaking), 'accession')} had runs in more than one fold, so the metrics are too good: "
+        yield Note(text + listed(leaking, 5), grave=True)
     if auc.n < cohort.folds:
         yield Note(
             f"{cohort.folds - auc.n} of {cohort.folds} folds held one class only, where a ROC AUC is undefined; "
@@ -93,36 +117,44 @@ def notes(cohort: Cohort, predictions: pd.DataFrame, auc: MeanSd) -> Iterator[No
         )
 
 
-def about(summary: Mapping[str, Any], cohort: Cohort) -> Iterator[str]:
+def about(summary: Mapping[str, Any], cohort: Cohort, leaking: Sequence[str]) -> Iterator[str]:
     """The line below the first paragraph: data set, network, image, split."""
     size, pixel = bins(summary["render"])
     yield f"data set {data_set_name(summary)}"
     yield f"preset {summary['preset']}"
     yield f"images of {size}, {pixel} a pixel"
-    yield f"{count(cohort.folds, 'fold')}, accessions never straddle folds"
+    yield f"{count(cohort.folds, 'fold')}, {split_rule(leaking)}"
 
 
-def inputs(summary: Mapping[str, Any], cohort: Cohort, classes: Classes, values: pd.DataFrame) -> Iterator[tuple[str, str]]:
+def inputs(
+    summary: Mapping[str, Any], cohort: Cohort, classes: Classes, leaking: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     """Rows of the table of inputs: name, value."""
-    label, prints = summary["label"], summary["fingerprints"]
+    label = summary["label"]
     size, pixel = bins(summary["render"])
-    yield "Sample sheet", summary["samples"]
-    yield "Images", f"{summary['images']} (fingerprint {prints['samples']})"
-    yield "Image", f"{size}; one pixel is {pixel} (fragment × precursor m/z)"
-    yield "Assay", f"{label['assay']}, accession means from {values['value'].min():.4g} to {values['value'].max():.4g}"
+    yield "Sample sheet", str(summary["samples"])
+    yield "Images", f"{summary['images']}: {size}, one pixel is {pixel} (fragment × precursor m/z)"
+    yield "Fingerprints", ", ".join(f"{name} {value}" for name, value in summary["fingerprints"].items())
+    yield "Assay", f"{label['assay']}, accession means from {label['value_min']:.4g} to {label['value_max']:.4g}"
     yield (
         "Classes",
-        f"scaled 0-1 by its range, below {label['low']:g} is low (under {classes.low:.4g}) and above {label['high']:g} "
-        f"is high (over {classes.high:.4g}); the network's probability is that of {classes.active}",
+        f"scaled 0-1 over that range, below {label['low']:g} is low (under {classes.low:.4g}) and above "
+        f"{label['high']:g} is high (over {classes.high:.4g}); the probability is that of {classes.active}",
     )
     yield (
-        "Labelled",
+        "Trained on and tested",
         f"{count(cohort.accessions, 'accession')}, {count(cohort.runs, 'run')}: {cohort.active} {classes.active}, "
         f"{cohort.inactive} {classes.inactive}",
     )
-    yield "Between, not trained on", f"{count(cohort.unused_accessions, 'accession')}, {count(cohort.unused_runs, 'run')}"
-    yield "Split", split_rule(cohort)
-    yield "Network", f"preset {summary['preset']}"
+    if cohort.unused_accessions:
+        between = f"{count(cohort.unused_accessions, 'accession')}, {count(cohort.unused_runs, 'run')} between the classes"
+        yield "Not trained on", f"{between}; scored by the refitted model, in no metric"
+    if summary.get(NOT_LABELLED):
+        yield "Not labelled", ", ".join(f"{number} {kind}" for kind, number in summary[NOT_LABELLED].items())
+    if summary["without_image"]:
+        yield "Without an image", listed(summary["without_image"], 8)
+    sizes = extent(cohort.smallest_fold, cohort.largest_fold)
+    yield "Split", f"{count(cohort.folds, 'fold')} of {sizes} accessions, stratified by class; {split_rule(leaking)}"
 
 
 def tiles(
@@ -151,15 +183,18 @@ def data_set_name(summary: Mapping[str, Any]) -> str:
 def provenance(summary: Mapping[str, Any]) -> str:
     """When, how long and with what."""
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
-    return f"Trained {summary['created']} in {summary['seconds']:.0f} s with {versions}; seed {summary['seed']}."
+    return f"Trained {summary['created']} in {summary['seconds']:.0f} s with {versions}."
 
 
-def split_rule(cohort: Cohort) -> str:
-    """How folds were made."""
-    return (
-        f"{cohort.folds} folds of {extent(cohort.smallest_fold, cohort.largest_fold)} accessions, stratified by class; "
-        "accessions never straddle folds"
-    )
+def split_rule(leaking: Sequence[str]) -> str:
+    """Whether accessions were kept whole, as found in the predictions."""
+    return "accessions straddle folds" if leaking else "accessions never straddle folds"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

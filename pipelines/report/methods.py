@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.report.classes import Classes
-from pipelines.report.facts import PAPER, Cohort, bins
+from pipelines.report.facts import PAPER, Cohort, bins, split_rule
 from pipelines.report.table import Confusion
 
 
 def methods(
-    summary: Mapping[str, Any], cohort: Cohort, classes: Classes, counts: Confusion
+    summary: Mapping[str, Any], cohort: Cohort, classes: Classes, counts: Confusion, leaking: Sequence[str]
 ) -> Iterator[tuple[str, list[str]]]:
     """Paragraphs as heading and sentences."""
     render, fit = summary["render"], summary["fit"]
@@ -31,7 +31,7 @@ def methods(
         "Network and training",
         [
             f"Preset {summary['preset']}; {fit['epochs']} epochs at most, batches of {fit['batch_size']}, learning rate "
-            f"{fit['learning_rate']:g}, seed {summary['seed']}.",
+            f"{fit['learning_rate']:g}, seed {fit['seed']}.",
             "In every fold a part of the training accessions was set aside, and the weights of the epoch with the lowest "
             "loss on it were kept; the test fold took no part in that choice.",
             *_refit(summary, cohort),
@@ -40,11 +40,11 @@ def methods(
     yield (
         "Evaluation",
         [
-            f"{cohort.folds} folds, stratified by class; all runs of an accession lie in one fold.",
+            f"{cohort.folds} folds, stratified by class; {split_rule(leaking)}.",
             "Per accession, the probabilities of its runs are averaged; that level comes first, because runs of one "
             "accession are no independent samples.",
             "An accession counts as "
-            f"{classes.active} from a probability of 0.5; always naming the larger class would be right for "
+            f"{classes.active} from a probability of {classes.cut:g}; always naming the larger class would be right for "
             f"{100 * counts.larger_class_share:.0f} %.",
             "± is the standard deviation over folds (n - 1). The folds share training data, so it is no confidence "
             "interval.",
@@ -54,7 +54,7 @@ def methods(
 
 
 def _refit(summary: Mapping[str, Any], cohort: Cohort) -> Iterator[str]:
-    epochs = summary.get("refit_epochs")
+    epochs = summary["refit_epochs"]
     if epochs is not None:
         yield (
             f"The model that was kept was trained anew on all {cohort.accessions} labelled accessions for {epochs} epochs, "
@@ -71,7 +71,7 @@ def caveats(cohort: Cohort, classes: Classes) -> Iterator[str]:
     if cohort.unused_accessions:
         yield (
             f"{cohort.unused_accessions} accessions between the thresholds are neither trained on nor counted in any "
-            "metric. In use the model will meet such samples, and will be less sure and more often wrong on them."
+            "metric. In use the model meets such samples too; how it does on them is not measured here."
         )
     yield (
         "The folds come from one data set: they say nothing about another instrument, another laboratory, other "

@@ -36,8 +36,12 @@ def write_report(record: CvRecord, out: str | Path, *, model: Mapping[str, Any] 
 def build_report(record: CvRecord, *, model: Mapping[str, Any] | None = None) -> str:
     """The whole page as HTML text; equal records give equal text.
 
+    `record`: its summary holds, besides what `ms2img.ms2toimg.summarise` writes, the entries `facts.ABOUT`.
     `model`: ``name`` and ``version`` of the registered model, ``aliases`` where it has some.
+
+    Raises `UsageError` when the summary lacks an entry.
     """
+    facts.require_summary(record.summary)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -48,15 +52,16 @@ def build_report(record: CvRecord, *, model: Mapping[str, Any] | None = None) ->
 def _context(record: CvRecord) -> dict[str, Any]:
     """Everything the template names."""
     summary, predictions, unused = record.summary, record.predictions, record.unused
-    labelled = table.per_accession(predictions)
-    between = table.per_accession(unused).assign(target=-1, fold=-1)
+    classes = Classes.of(summary)
+    labelled = table.per_accession(predictions, classes.cut)
+    between = table.per_accession(unused, classes.cut).assign(target=-1, fold=-1)
     every = pd.concat([labelled, between], ignore_index=True) if len(between) else labelled
     cohort = facts.Cohort.of(labelled, predictions, unused)
-    classes = Classes.of(summary["label"])
     accession_metrics = table.metric_summary(record.metrics, "accession")
     run_metrics = table.metric_summary(record.metrics, "run")
     counts = table.confusion(record.metrics, "accession")
     auc = accession_metrics["roc_auc"]
+    leaking = table.straddling(predictions)
     size, pixel = facts.bins(summary["render"])
     return {
         "auc": auc,
@@ -70,15 +75,15 @@ def _context(record: CvRecord) -> dict[str, Any]:
             "unused": cohort.unused_accessions,
             "image": size,
             "pixel": pixel,
-            "lede": facts.lede(cohort, classes, auc, facts.data_set_name(summary)),
-            "inputs": list(facts.inputs(summary, cohort, classes, every)),
+            "lede": facts.lede(cohort, classes, auc, facts.data_set_name(summary), leaking),
+            "inputs": list(facts.inputs(summary, cohort, classes, leaking)),
             "config": list(facts.flat(summary["config"])),
-            "methods": list(methods(summary, cohort, classes, counts)),
+            "methods": list(methods(summary, cohort, classes, counts, leaking)),
             "caveats": list(caveats(cohort, classes)),
-            "about": list(facts.about(summary, cohort)),
+            "about": list(facts.about(summary, cohort, leaking)),
             "provenance": facts.provenance(summary),
         },
-        "notes": list(facts.notes(cohort, predictions, auc)),
+        "notes": list(facts.notes(cohort, leaking, auc)),
         "tiles": list(facts.tiles(accession_metrics, run_metrics, counts, cohort)),
         "examples": example_groups(record.examples, summary, classes),
         "confusion_accession": counts,
@@ -90,7 +95,7 @@ def _context(record: CvRecord) -> dict[str, Any]:
         ],
         "fold_rows": table.fold_rows(record.metrics, record.history),
         **_figures(record, labelled, every, classes),
-        **_prediction_rows(every),
+        **_prediction_rows(every, classes.cut),
     }
 
 
@@ -124,12 +129,12 @@ def _roc(record: CvRecord, predictions: pd.DataFrame, level: str) -> Figure:
     return roc(predictions, auc, table.mean_sd(auc), title=f"ROC curves per {level}")
 
 
-def _prediction_rows(every: pd.DataFrame) -> dict[str, Any]:
+def _prediction_rows(every: pd.DataFrame, cut: float) -> dict[str, Any]:
     """The rows of the folded table, and the misclassified accessions furthest off."""
     rows = every.sort_values(["value", "accession"], kind="stable").to_dict("records")
     for row in rows:
         row["wrong"] = is_wrong(row)
-    wrong = sorted((row for row in rows if row["wrong"]), key=lambda row: -abs(row["probability"] - table.THRESHOLD))
+    wrong = sorted((row for row in rows if row["wrong"]), key=lambda row: -abs(row["probability"] - cut))
     return {"accession_rows": rows, "wrong": wrong[:LISTED_ERRORS]}
 
 

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-THRESHOLD = 0.5  # MS2toImg: one sigmoid unit, active from 0.5 upwards
-
 #: Column of ``CvRecord.metrics`` -> what people call it.
 METRIC_NAMES = {
     "roc_auc": "ROC AUC",
@@ -90,11 +88,11 @@ def confusion(metrics: pd.DataFrame, level: str) -> Confusion:
     return Confusion(**{key: int(total[key]) for key in ("tn", "fp", "fn", "tp")})
 
 
-def per_accession(predictions: pd.DataFrame) -> pd.DataFrame:
+def per_accession(predictions: pd.DataFrame, cut: float) -> pd.DataFrame:
     """One row an accession, by rising assay value: mean, lowest and highest probability over its runs.
 
     Takes out-of-fold predictions or the unused runs; ``fold`` and ``target`` are carried where present. Adds ``runs``,
-    ``lowest`` and ``highest`` probability of a run, and ``predicted`` (1 or 0).
+    ``lowest`` and ``highest`` probability of a run, and ``predicted``: 1 from a mean of `cut` upwards, else 0.
     """
     carried = [name for name in ("fold", "value", "scaled", "target") if name in predictions]
     groups = predictions.groupby("accession", sort=True)
@@ -104,7 +102,7 @@ def per_accession(predictions: pd.DataFrame) -> pd.DataFrame:
     table["lowest"] = groups["probability"].min()
     table["highest"] = groups["probability"].max()
     table = table.reset_index().sort_values(["value", "accession"], kind="stable", ignore_index=True)
-    table["predicted"] = (table["probability"] >= THRESHOLD).astype(int)
+    table["predicted"] = (table["probability"] >= cut).astype(int)
     return table
 
 

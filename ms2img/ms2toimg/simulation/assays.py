@@ -56,7 +56,7 @@ def responses(dose: Floats) -> dict[str, Floats]:
     """
     radical, phenol, terpene_acid, gallate, flavonoid = dose
     return {
-        "dpph": _hill(radical, 1.6),
+        "dpph": _hill(radical, 2.0),
         "tpc": _hill(phenol, 1.0),
         "tfc": _hill(flavonoid, 1.2),
         "elastase": 1.0 - (1.0 - _hill(0.8 * terpene_acid, 2.0)) * (1.0 - _hill(0.35 * gallate, 1.0)),

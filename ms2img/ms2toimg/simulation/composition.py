@@ -51,8 +51,8 @@ _CLASSES: dict[str, tuple[str, float, float]] = {
 # Each locus: how far its two alleles move a pathway, up or down.
 _LOCI: tuple[dict[str, float], ...] = (
     {"tannin": 0.7, "phenylpropanoid": 0.5},
-    {"flavonoid": 0.6, "isoflavonoid": 0.4},
-    {"isoprenoid": 0.8},
+    {"flavonoid": 0.5, "isoflavonoid": 0.4},
+    {"isoprenoid": 0.95},
 )
 _ACTIVITY_SD = 0.45  # of a pathway, beside its loci
 _OFFSET_SD = 1.0  # ln abundance, between the members of a class

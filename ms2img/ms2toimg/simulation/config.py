@@ -30,7 +30,7 @@ class SimulationConfig(Config):
     fragment_dropout: float = Field(0.15, ge=0, lt=1, description="probability that a fragment is missing, 0-1")
     top_n: int = Field(4, ge=1, le=50, description="precursors sampled in one cycle, most intense first")
     assay_noise: float = Field(
-        0.08, ge=0, le=1, description="standard deviation of one assay reading, share of the assay's range"
+        0.12, ge=0, le=1, description="standard deviation of one assay reading, share of the assay's range"
     )
 
 

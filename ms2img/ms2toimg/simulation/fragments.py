@@ -29,7 +29,6 @@ LOWEST_MZ = 50.0  # where the simulated MS/MS scans begin
 MAX_FRAGMENTS = 50
 FAINTEST = 2e-3  # of the base peak
 _UNLIKELY = 1e-4  # pieces of less weight are not followed
-_CONTRAST = 0.75  # exponent that brings the spread of weights to that of measured intensities
 
 # Neutral losses: mass, hydrogens, weight, and where in a molecule they come from (first atom of each match).
 _LOSSES = (
@@ -169,7 +168,7 @@ def _multiples(one: float, two: float) -> bool:
 def _finish(precursor_mz: float, found: list[list[float]], *, fragility: float) -> Spectrum:
     """Scale, prune and sort; what survives of the precursor falls with the summed weight of its weak bonds."""
     peaks = np.array([peak for peak in found if peak[0] < precursor_mz - 0.5]).reshape(-1, 2)
-    intensity = peaks[:, 1] ** _CONTRAST
+    intensity = peaks[:, 1]
     survivor = 1.0 / (1.0 + 2.0 * fragility)
     if len(intensity):
         intensity = intensity / intensity.max() * min(1.0, 2.0 * fragility + 0.15)

@@ -1,0 +1,331 @@
+"""The training loop: its arithmetic against a hand-written loop, its choice of epoch, resuming, several workers."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from ms2img.errors import UsageError
+from ms2img.learn.batches import Batch, Batches, ImageBatches, as_input
+from ms2img.learn.checkpoint import TrainingState
+from ms2img.learn.fit import FitResult, fit
+from ms2img.learn.fit_config import FitConfig
+from ms2img.learn.hardware import resolve_device, resolve_precision
+from ms2img.learn.metrics import roc_auc
+from ms2img.learn.predict import predict_probabilities
+from ms2img.ms2toimg.cnn import CnnConfig, build_cnn
+
+CPU = torch.device("cpu")
+TINY = CnnConfig(filters=4, dense_layers=2, units=16, dropout=0.3)
+CONFIG = FitConfig(epochs=5, batch_size=8, learning_rate=3e-3, seed=1, threads=1, precision="float32", device="cpu")
+
+
+def study(n: int = 36, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [n, 16, 15] noise and targets; the active half has a bright spot."""
+    rng = np.random.default_rng(seed)
+    target = np.arange(n) % 2
+    images = rng.integers(0, 60, (n, 16, 15)).astype(np.uint8)
+    images[target == 1, 5:8, 6:9] += 120
+    return images, target
+
+
+def batches_of(config: FitConfig, *, validation: int = 10, rank: int = 0, world_size: int = 1) -> ImageBatches:
+    images, target = study()
+    return ImageBatches(
+        images,
+        target,
+        train=np.arange(validation, len(images)),
+        validation=np.arange(validation),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        device=CPU,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def train(config: FitConfig = CONFIG, cnn: CnnConfig = TINY, reporter: Recorder | None = None, **options) -> FitResult:
+    resume = options.pop("resume", None)
+    return fit(build_cnn(cnn, 16, 15, seed=2), batches_of(config, **options), config, reporter, resume=resume)
+
+
+def equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Recorder:
+    """Keeps what it is told; saves and stops after `stop_after` epochs."""
+
+    def __init__(self, stop_after: int | None = None, path: Path | None = None) -> None:
+        self.stop_after, self.path = stop_after, path
+        self.rows: list[dict[str, float]] = []
+
+    def epoch(self, metrics: Mapping[str, float]) -> None:
+        self.rows.append(dict(metrics))
+
+    def checkpoint(self, state: TrainingState) -> None:
+        if self.path is not None and state.epoch == self.stop_after:
+            state.save(self.path)
+
+    def should_stop(self) -> bool:
+        return len(self.rows) == self.stop_after
+
+
+def test_it_learns_and_reports_every_epoch() -> None:
+    recorder = Recorder()
+    network = build_cnn(TINY, 16, 15, seed=2)
+    config = replace(CONFIG, epochs=30)
+    result = fit(network, batches_of(config), config, recorder)
+    assert recorder.rows == result.history
+    assert [row["epoch"] for row in result.history] == list(range(1, 31))
+    network.load_state_dict(result.weights)
+    images, target = study(seed=9)  # of the same kind, never seen
+    assert roc_auc(target, predict_probabilities(network, images)) > 0.95
+
+
+def test_steps_equal_a_hand_written_adam() -> None:
+    """Two epochs without dropout, the update written out in float64 numpy from the textbook's formulas."""
+    cnn, config = replace(TINY, dropout=0.0), replace(CONFIG, epochs=2, weight_decay=0.01)
+    result = train(config, cnn, validation=0)
+    network = build_cnn(cnn, 16, 15, seed=2).double()
+    moments = [(np.zeros(p.shape), np.zeros(p.shape)) for p in network.parameters()]
+    step, images, losses = 0, *study()[:1], []
+    target = torch.tensor(study()[1], dtype=torch.float64)
+    for epoch in (1, 2):
+        order = np.random.default_rng((config.seed, epoch)).permutation(len(images))
+        total = 0.0
+        for start in range(0, len(order), config.batch_size):
+            rows = order[start : start + config.batch_size]
+            x = torch.tensor(images[rows, None] / 255.0)
+            p = torch.sigmoid(network(x))
+            loss = -(target[rows] * p.log() + (1 - target[rows]) * (1 - p).log()).mean()
+            network.zero_grad()
+            loss.backward()
+            total += float(loss) * len(rows)
+            step += 1
+            for parameter, (first, second) in zip(network.parameters(), moments, strict=True):
+                assert parameter.grad is not None
+                gradient, weight = parameter.grad.numpy(), parameter.data.numpy()
+                first[...] = 0.9 * first + 0.1 * gradient
+                second[...] = 0.999 * second + 0.001 * gradient**2
+                update = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-7)
+                weight *= 1 - config.learning_rate * config.weight_decay
+                weight -= config.learning_rate * update
+        losses.append(total / len(order))
+    np.testing.assert_allclose([row["train_loss"] for row in result.history], losses, rtol=1e-5)
+    for name, value in network.state_dict().items():
+        np.testing.assert_allclose(result.weights[name].numpy(), value.numpy(), rtol=2e-3, atol=2e-5, err_msg=name)
+
+
+class Scripted(nn.Module):
+    """One weight w, its logits w for everything: its validation loss is least where w says the class balance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w.expand(len(x))
+
+
+class Disagreeing(Batches):
+    """Trains towards class 1 while the validation part holds two of three of it: its loss falls, then rises."""
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        yield Batch(torch.zeros(3, 1, 1, 1), torch.ones(3), 3, 1.0)
+
+    def validation(self) -> Iterator[Batch]:
+        yield Batch(torch.zeros(3, 1, 1, 1), torch.tensor([0.0, 1.0, 1.0]), 3, 1.0)
+
+
+def test_the_epoch_with_the_lowest_validation_loss_is_kept() -> None:
+    config = replace(CONFIG, epochs=40, learning_rate=0.1)
+    result = fit(Scripted(), Disagreeing(), config)
+    losses = [row["validation_loss"] for row in result.history]
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    assert 1 < result.best_epoch < 40
+    w = float(result.weights["w"])
+    assert w == pytest.approx(math.log(2), abs=0.1)  # sigmoid(log 2) = 2/3
+    assert losses[result.best_epoch - 1] == pytest.approx(
+        -(2 * math.log(1 / (1 + math.exp(-w))) - math.log1p(math.exp(w))) / 3
+    )
+
+
+def test_patience_and_a_reporter_stop_the_training() -> None:
+    config = replace(CONFIG, epochs=40, learning_rate=0.1, patience=3)
+    result = fit(Scripted(), Disagreeing(), config)
+    assert len(result.history) == result.best_epoch + 3
+    assert len(train(reporter=Recorder(stop_after=2)).history) == 2
+
+
+def test_without_validation_the_last_epoch_counts() -> None:
+    network = build_cnn(TINY, 16, 15, seed=2)
+    result = fit(network, batches_of(CONFIG, validation=0), CONFIG)
+    assert result.best_epoch == CONFIG.epochs
+    assert set(result.history[0]) == {"epoch", "train_loss"}
+    assert equal(result.weights, network.state_dict())
+
+
+def test_same_seed_same_weights_and_nobody_else_s_randomness() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = train()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(99)
+    second = train()
+    assert equal(first.weights, second.weights)
+    assert first.history == second.history
+    assert not equal(first.weights, train(replace(CONFIG, seed=2)).weights)
+
+
+@pytest.mark.parametrize("cnn", [TINY, replace(TINY, batch_norm=True, pool="each")])
+@pytest.mark.parametrize("validation", [10, 0])
+def test_resumed_training_equals_an_unbroken_one_bit_for_bit(cnn: CnnConfig, validation: int, tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    whole = train(cnn=cnn, validation=validation)
+    train(cnn=cnn, validation=validation, reporter=Recorder(stop_after=3, path=path))
+    resumed = train(cnn=cnn, validation=validation, resume=path)
+    assert equal(whole.weights, resumed.weights)
+    assert whole.history == resumed.history
+    assert whole.best_epoch == resumed.best_epoch
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.safetensors"]  # no temporary left
+
+
+def test_a_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    train(reporter=Recorder(stop_after=1, path=path))
+    with pytest.raises(UsageError, match=r"another training config \(learning_rate differ\)"):
+        train(replace(CONFIG, learning_rate=1e-3), resume=path)
+    with pytest.raises(UsageError, match="saved from another model"):
+        train(cnn=replace(TINY, units=17), resume=path)
+    path.write_bytes(b"no such thing")
+    with pytest.raises(UsageError, match="cannot be read as a training state"):
+        train(resume=path)
+
+
+@pytest.mark.parametrize(("size", "batch"), [(26, 8), (5, 4), (3, 8)])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_workers_share_every_batch_exactly_once(size: int, batch: int, world: int) -> None:
+    images = np.zeros((size, 2, 2), dtype=np.uint8)
+    images[:, 0, 0] = np.arange(size)
+    parts = [
+        ImageBatches(
+            images, np.zeros(size), train=np.arange(size), validation=np.arange(0), batch_size=batch, seed=3,
+            device=CPU, rank=rank, world_size=world,
+        )
+        for rank in range(world)
+    ]  # fmt: skip
+    for epoch in (1, 2):
+        seen: list[float] = []
+        for shares in zip(*(part.train(epoch) for part in parts), strict=True):
+            real = [share for share in shares if share.weight > 0]
+            pixels = torch.cat([share.images[:, 0, 0, 0] for share in real]) * 255
+            assert len(pixels) == shares[0].size <= batch
+            for share in real:
+                assert share.weight == pytest.approx(len(share.images) * world / share.size)
+            seen += pixels.round().tolist()
+        assert sorted(seen) == list(range(size))
+    one, two = ([b.images for b in parts[0].train(epoch)] for epoch in (1, 2))
+    assert size < 4 or not all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def _worker(rank: int, world: int, folder: str) -> None:
+    from safetensors.torch import save_file
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    network = build_cnn(replace(TINY, dropout=0.0), 16, 15, seed=2)
+    config = replace(CONFIG, batch_size=12)  # 26 images: the last batch has 2, one for each worker of two
+    result = fit(
+        nn.parallel.DistributedDataParallel(network), batches_of(config, rank=rank, world_size=world), config,
+        Recorder(stop_after=3 if rank == 0 else None),
+    )  # fmt: skip
+    save_file(result.weights, f"{folder}/{rank}.safetensors")
+    (Path(folder) / f"{rank}.txt").write_text(repr([row["train_loss"] for row in result.history]))
+    dist.destroy_process_group()
+
+
+def test_two_workers_equal_one(tmp_path: Path) -> None:
+    """Gradients averaged over uneven parts are the gradients of the whole batch, and the first worker's stop counts."""
+    from safetensors.torch import load_file
+
+    mp.spawn(_worker, args=(2, str(tmp_path)), nprocs=2)
+    alone = train(replace(CONFIG, batch_size=12, epochs=3), replace(TINY, dropout=0.0))
+    for rank in range(2):
+        found = load_file(tmp_path / f"{rank}.safetensors")
+        for name, value in alone.weights.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
+        losses = eval((tmp_path / f"{rank}.txt").read_text())  # noqa: S307: written above
+        np.testing.assert_allclose(losses, [row["train_loss"] for row in alone.history], rtol=1e-5)
+
+
+def test_bfloat16_follows_float32() -> None:
+    config = replace(CONFIG, epochs=10)
+    full, half = train(config), train(replace(config, precision="bfloat16"))
+    assert (full.precision, half.precision) == ("float32", "bfloat16")
+    assert half.history != full.history
+    for one, other in zip(full.history, half.history, strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], abs=0.05)
+    assert all(value.dtype == torch.float32 for value in half.weights.values())
+
+
+def test_precision_rule() -> None:
+    native = any(flag in Path("/proc/cpuinfo").read_text() for flag in ("avx512_bf16", "amx_bf16"))
+    assert resolve_precision("auto", CPU) == (torch.bfloat16 if native else torch.float32)
+    if not torch.cuda.is_available():
+        assert resolve_device("auto") == CPU
+        with pytest.raises(UsageError, match="'cuda', but torch finds no CUDA device"):
+            resolve_device("cuda")
+
+
+def test_a_diverging_training_says_so() -> None:
+    config = replace(CONFIG, learning_rate=1e30)
+    with pytest.raises(FloatingPointError, match="lower learning rate"):
+        train(config)
+
+
+def test_probabilities_keep_order_and_scale() -> None:
+    images, _ = study(150)  # more than one evaluation batch
+    network = build_cnn(TINY, 16, 15, seed=2)
+    with torch.inference_mode():
+        expected = torch.sigmoid(network.eval()(as_input(torch.tensor(images)))).numpy()
+    np.testing.assert_allclose(predict_probabilities(network, images), expected, atol=1e-6)
+    assert predict_probabilities(network, images[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"epochs": 0}, "epochs: 0; expected an integer, 1 or more"),
+        ({"learning_rate": 0}, "learning_rate: 0; expected a number above 0"),
+        ({"patience": 0}, "patience: 0; expected an integer, 1 or more"),
+        ({"precision": "half"}, "precision: 'half'; expected one of auto, float32, bfloat16"),
+        ({"device": "tpu"}, "device: 'tpu'; expected one of auto, cpu, cuda"),
+        ({"epoch": 3}, "unknown key 'epoch'; did you mean 'epochs'"),
+    ],
+)
+def test_config_is_closed(values: dict, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        FitConfig.from_dict(values)
+    assert FitConfig.from_dict(CONFIG.to_dict()) == CONFIG
+
+
+def test_loop_and_network_import_with_numpy_and_torch_alone() -> None:
+    forbidden = ["pandas", "pyarrow", "pydantic", "sklearn", "safetensors", "ray", "mlflow", "matplotlib", "yaml"]
+    code = (
+        "import sys\n"
+        f"for name in {forbidden}: sys.modules[name] = None\n"
+        "import ms2img.learn.fit, ms2img.learn.splits, ms2img.learn.predict, ms2img.ms2toimg.cnn\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
