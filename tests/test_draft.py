@@ -192,6 +192,7 @@ def expand(*groups: str) -> list[str]:
         (["P-1_01", "P-1_02", "P-2_01", "P-2_02"], None, ["P-1", "P-1", "P-2", "P-2"]),  # the finer of two readings
         (["a_1", "a_2", "b_1", "b_2", "c"], None, ["a", "a", "b", "b", None]),
         ([f"plant_{n}" for n in range(30)], None, [None] * 30),  # a numbered series
+        ([f"{part}_{n}" for part in ("leaf", "root") for n in range(9)], None, [None] * 18),  # two of them
         ([f"plant_{n}" for n in range(4)], None, [None] * 4),  # one group of all says nothing
         (["a1", "b1", "c1", "d1"], ["x", "x", "y", "y"], ["x", "x", "y", "y"]),
         (["a1", "b1", "c1", "d1"], ["x", "x", "x", "x"], [None] * 4),

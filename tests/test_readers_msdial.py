@@ -160,7 +160,7 @@ ONE = {"mz": 200.0, "peaks": [(100.0, 5.0)], "heights": [1.0, 2.0, 3.0]}
 
 
 def test_a_bad_height_costs_its_own_run_only(tmp_path: Path) -> None:
-    bad = [{**ONE, "heights": [1.0, "many", 3.0]}, {**ONE, "heights": [1.0, 2.0, -3.0]}]
+    bad = [{**ONE, "heights": [1.0, "many", 3.0]}, {**ONE, "heights": [1.0, "more", -3.0]}]
     path = write(tmp_path, alignment(bad))
     table = read_alignment(path, RUN_NAMES)
     assert len(table.spectra("Bl", path=path)) == 2

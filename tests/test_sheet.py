@@ -78,6 +78,9 @@ def test_parquet_keeps_its_types_and_reads_the_same(tmp_path: Path) -> None:
     sheet = Sheet.read(tmp_path / "s.parquet")
     assert [(run.sample_id, run.kind) for run in sheet.runs] == [("1", "blank"), ("2", "sample")]
     np.testing.assert_array_equal(sheet.assay("y"), [0.25, math.nan])
+    frame.assign(path=["a.mgf", None]).to_parquet(tmp_path / "s.parquet")
+    with pytest.raises(UsageError, match="row 3: path is empty"):
+        Sheet.read(tmp_path / "s.parquet")
 
 
 HEAD = "sample_id,path,kind,y\n"

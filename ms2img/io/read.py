@@ -43,12 +43,12 @@ def sniff(path: str) -> str:
     """
     first = ""
     with open_text(path) as handle:
-        for number, line in enumerate(islice(iter(lambda: handle.readline(SNIFF_LINE_CHARS), ""), SNIFF_LINES), 1):
+        for line in islice(iter(lambda: handle.readline(SNIFF_LINE_CHARS), ""), SNIFF_LINES):
             first = first or line.strip()
             cell = line.partition("\t")[0].strip()
             if line.strip() == "BEGIN IONS":
                 return "mgf"
-            if cell == msdial_alignment.FIRST_CELL and number <= msdial_alignment.HEADER_WITHIN:
+            if cell == msdial_alignment.FIRST_CELL:
                 return "msdial-alignment"
             if cell in msdial_peaklist.FIRST_CELLS and first == line.strip():
                 return "msdial-peaklist"

@@ -84,9 +84,20 @@ class TrainingState:
             raise UsageError(f"{path}: saved from another model: {str(error).splitlines()[-1].strip()}") from None
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._lay_out_moments()
         self.best_weights = weights["best"]
         self.epoch, self.history = told["epoch"], told["history"]
         self.best_epoch, self.best_loss = told["best_epoch"], told["best_loss"]
+
+    def _lay_out_moments(self) -> None:
+        """Give every moment the memory layout of its weight (channels-last): the fused optimiser takes both for equal.
+
+        Files hold contiguous tensors, and torch's `load_state_dict` leaves them so.
+        """
+        for weight, moments in self.optimizer.state.items():
+            for name, value in moments.items():
+                if value.shape == weight.shape:
+                    moments[name] = torch.empty_like(weight, requires_grad=False).copy_(value)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -47,10 +47,12 @@ def pulled(model: str, *, store: Callable[[], Store] = open_store) -> Iterator[t
     if source.folder is not None:
         yield source.folder, source
         return
+    if source.artifact_uri is None:
+        raise UsageError(f"run {model} registered no model; 'ms2img models' lists those there are")
     opened = store()
     with tempfile.TemporaryDirectory(prefix="ms2img-") as scratch:
         with opened.reporting():
-            folder = _download(opened, str(source.artifact_uri), scratch)
+            folder = _download(opened, source.artifact_uri, scratch)
         bundle = flavor.find_bundle(folder)
         if bundle is None:
             raise UsageError(f"{source.uri}: not a model of ms2img (no {DESCRIPTION_NAME} in its artefact)")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipelines.report.classes import Classes
 from pipelines.report.figures import Figure, Key
 from pipelines.report.svg import Frame, Span, bar_swatch, finite_span, line_swatch, mark_swatch, nice_ticks
-from pipelines.report.table import fold_name
+from pipelines.report.table import fold_name, rows_of
 
 NAMED_SLOTS = 30  # samples up to which the axis of `by_sample` carries their names (ours)
 CROWD = 120  # accessions above which marks are small, errors have no outline and assay values are a line (ours)
@@ -50,7 +49,7 @@ def against_assay(accessions: pd.DataFrame, assay: str, classes: Classes) -> Fig
 
 
 def by_sample(accessions: pd.DataFrame, classes: Classes) -> Figure:
-    """The same accessions side by side in order of assay value: a bar from the cut to the prediction, the assay above it."""
+    """The same accessions side by side in order of assay value: bar for prediction, dot for assay."""
     ordered = accessions.sort_values(["value", "accession"], kind="stable", ignore_index=True)
     n = len(ordered)
     named = n <= NAMED_SLOTS
@@ -64,7 +63,7 @@ def by_sample(accessions: pd.DataFrame, classes: Classes) -> Figure:
         y_ticks=nice_ticks(0, 1),
         named=named,
     )
-    rows = ordered.to_dict("records")
+    rows = rows_of(ordered)
     crowded = n > CROWD
     for slot, row in enumerate(rows):
         css = f"bar {CLASS_STYLE[row['target']][0]}" + (" wrong" if is_wrong(row) and not crowded else "")
@@ -118,7 +117,7 @@ def _draw_thresholds(frame: Frame, classes: Classes, span: Span) -> None:
 
 def _unused_first(accessions: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for mask in (accessions["target"] < 0, accessions["target"] >= 0):
-        yield from accessions[np.asarray(mask)].to_dict("records")
+        yield from rows_of(accessions[mask])
 
 
 def _present(accessions: pd.DataFrame) -> list[int]:

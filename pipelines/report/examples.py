@@ -17,7 +17,7 @@ from pipelines.report.svg import Span, nice_ticks, tick_text
 
 GAMMA = 0.5  # drawn darkness = (pixel / 255) ** GAMMA (ours): faint fragments are seen on paper too
 PLOT_WIDTH = 200.0  # user units of an image's width: two pictures side by side on a phone keep readable ticks
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 20.0, 8.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 20.0, 8.0, 46.0
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,21 @@ def image_figure(image: np.ndarray, *, precursor_mz: Span, fragment_mz: Span, al
         f'<rect class="edge" {place}/>',
     ]
     for tick in sorted({precursor_mz[0], *nice_ticks(*precursor_mz, most=4)}):
-        parts.append(f'<text class="number middle" x="{across(tick):.1f}" y="{bottom + 16:.1f}">{tick_text(tick)}</text>')
+        parts += [_label("number middle", across(tick), bottom + 21, tick_text(tick))]
     for tick in nice_ticks(*fragment_mz, most=4):
-        parts.append(f'<text class="number end" x="{LEFT - 5:g}" y="{down(tick) + 5:.1f}">{tick_text(tick)}</text>')
-    middle = TOP + height / 2
+        parts += [_label("number end", LEFT - 5, down(tick) + 5, tick_text(tick))]
     parts += [
-        f'<text class="axis middle" x="{LEFT + width / 2:g}" y="{bottom + 34:.1f}">precursor m/z</text>',
-        f'<text class="axis middle" x="12" y="{middle:.1f}" transform="rotate(-90 12 {middle:.1f})">fragment m/z</text>',
+        _label("axis middle", LEFT + width / 2, bottom + 40, "precursor m/z"),
+        _label("axis middle", 13, TOP + height / 2, "fragment m/z", upwards=True),
     ]
     view = f"0 0 {LEFT + width + RIGHT:g} {bottom + BOTTOM:.1f}"
     opening = f'<svg class="frame spectrum" viewBox="{view}" role="img" aria-label="{escape(alt)}">'
-    return Markup("".join([opening, *parts, "</svg>"]))  # noqa: S704: numbers, base64 and an escaped text
+    return Markup("".join([opening, *parts, "</svg>"]))  # noqa: S704 - numbers, base64 and an escaped text
+
+
+def _label(css: str, x: float, y: float, text: str, *, upwards: bool = False) -> str:
+    turn = f' transform="rotate(-90 {x:g} {y:.1f})"' if upwards else ""
+    return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}"{turn}>{text}</text>'
 
 
 def negative_png(image: np.ndarray) -> bytes:

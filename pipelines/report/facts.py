@@ -134,7 +134,7 @@ def inputs(
     size, pixel = bins(summary["render"])
     yield "Sample sheet", str(summary["samples"])
     yield "Images", f"{summary['images']}: {size}, one pixel is {pixel} (fragment × precursor m/z)"
-    yield "Fingerprints", ", ".join(f"{name} {value}" for name, value in summary["fingerprints"].items())
+    yield "Fingerprints", ", ".join(f"{name} {value}" for name, value in sorted(summary["fingerprints"].items()))
     yield "Assay", f"{label['assay']}, accession means from {label['value_min']:.4g} to {label['value_max']:.4g}"
     yield (
         "Classes",
@@ -147,10 +147,12 @@ def inputs(
         f"{cohort.inactive} {classes.inactive}",
     )
     if cohort.unused_accessions:
-        between = f"{count(cohort.unused_accessions, 'accession')}, {count(cohort.unused_runs, 'run')} between the classes"
+        between = (
+            f"{count(cohort.unused_accessions, 'accession')}, {count(cohort.unused_runs, 'run')} between the classes"
+        )
         yield "Not trained on", f"{between}; scored by the refitted model, in no metric"
     if summary.get(NOT_LABELLED):
-        yield "Not labelled", ", ".join(f"{number} {kind}" for kind, number in summary[NOT_LABELLED].items())
+        yield "Not labelled", ", ".join(f"{number} {kind}" for kind, number in sorted(summary[NOT_LABELLED].items()))
     if summary["without_image"]:
         yield "Without an image", listed(summary["without_image"], 8)
     sizes = extent(cohort.smallest_fold, cohort.largest_fold)
@@ -182,7 +184,7 @@ def data_set_name(summary: Mapping[str, Any]) -> str:
 
 def provenance(summary: Mapping[str, Any]) -> str:
     """When, how long and with what."""
-    versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(summary["versions"].items()))
     return f"Trained {summary['created']} in {summary['seconds']:.0f} s with {versions}."
 
 
@@ -198,8 +200,8 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A nested mapping as dotted names and texts, in its own order."""
-    for key, value in config.items():
+    """A nested mapping as dotted names and texts, sorted: a record that was saved has lost its order."""
+    for key, value in sorted(config.items()):
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):

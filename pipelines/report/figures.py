@@ -1,7 +1,7 @@
 """Learning curves and ROC curves, as inline SVG that follows the reader's colour scheme.
 
-Each function takes tables of the record and returns a `Figure`. Colours and line widths live in ``style.css``; hue is never
-the only difference between two things.
+Each function takes tables of the record and returns a `Figure`. Colours and line widths live in ``style.css``; hue is
+never the only difference between two things.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from ms2img.learn.metrics import roc_curve
 from pipelines.report.roc import GRID, mean_curve
 from pipelines.report.svg import Frame, line_swatch, mark_swatch
-from pipelines.report.table import MeanSd, fold_name
+from pipelines.report.table import MeanSd, fold_name, rows_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def learning_curves(history: pd.DataFrame, curves: Sequence[Curve], *, title: st
     for curve in curves:
         _folds_and_mean(frame, history, curve)
     marked = curves[-1]
-    for row in history[history["is_best"]].to_dict("records"):
+    for row in rows_of(history[history["is_best"]]):
         epoch, value = int(row["epoch"]), float(row[marked.column])
         if math.isfinite(value):
             said = f"{fold_name(row['fold'])}: best epoch {epoch}, {marked.name} {value:.3f}"

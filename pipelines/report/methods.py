@@ -30,10 +30,10 @@ def methods(
     yield (
         "Network and training",
         [
-            f"Preset {summary['preset']}; {fit['epochs']} epochs at most, batches of {fit['batch_size']}, learning rate "
-            f"{fit['learning_rate']:g}, seed {fit['seed']}.",
-            "In every fold a part of the training accessions was set aside, and the weights of the epoch with the lowest "
-            "loss on it were kept; the test fold took no part in that choice.",
+            f"Preset {summary['preset']}; {fit['epochs']} epochs at most, batches of {fit['batch_size']}, "
+            f"learning rate {fit['learning_rate']:g}, seed {fit['seed']}.",
+            "In every fold a part of the training accessions was set aside, and the weights of the epoch with the "
+            "lowest loss on it were kept; the test fold took no part in that choice.",
             *_refit(summary, cohort),
         ],
     )
@@ -43,22 +43,25 @@ def methods(
             f"{cohort.folds} folds, stratified by class; {split_rule(leaking)}.",
             "Per accession, the probabilities of its runs are averaged; that level comes first, because runs of one "
             "accession are no independent samples.",
-            "An accession counts as "
-            f"{classes.active} from a probability of {classes.cut:g}; always naming the larger class would be right for "
-            f"{100 * counts.larger_class_share:.0f} %.",
+            f"An accession counts as {classes.active} from a probability of {classes.cut:g}; always naming the larger "
+            f"class would be right for {100 * counts.larger_class_share:.0f} %.",
             "± is the standard deviation over folds (n - 1). The folds share training data, so it is no confidence "
             "interval.",
         ],
     )
-    yield "Method", [f"After the paper “{PAPER}”; what it leaves open was chosen by ms2img and is in the configuration above."]
+    yield (
+        "Method",
+        [f"After the paper “{PAPER}”; what it leaves open was chosen by ms2img and is in the configuration above."],
+    )
 
 
 def _refit(summary: Mapping[str, Any], cohort: Cohort) -> Iterator[str]:
     epochs = summary["refit_epochs"]
     if epochs is not None:
         yield (
-            f"The model that was kept was trained anew on all {cohort.accessions} labelled accessions for {epochs} epochs, "
-            "the median of the folds' best ones. Cross-validation measures this procedure, not that one network."
+            f"The model that was kept was trained anew on all {cohort.accessions} labelled accessions for {epochs} "
+            "epochs, the median of the folds' best ones. Cross-validation measures this procedure, not that one "
+            "network."
         )
 
 
@@ -78,7 +81,7 @@ def caveats(cohort: Cohort, classes: Classes) -> Iterator[str]:
         "acquisition settings or other species."
     )
     yield (
-        "Presets and thresholds should have been chosen before looking at this page. If several were tried and the best "
-        "is shown, the metrics are optimistic."
+        "Presets and thresholds should have been chosen before looking at this page. If several were tried and the "
+        "best is shown, the metrics are optimistic."
     )
     yield f"A probability near 1 is a ranking score, not a calibrated chance of being {classes.active}."

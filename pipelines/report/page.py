@@ -45,7 +45,7 @@ def build_report(record: CvRecord, *, model: Mapping[str, Any] | None = None) ->
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))  # noqa: S704: our own file
+    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     return environment.get_template("template.html").render(style=style, use=use_lines(model), **_context(record))
 
 
@@ -131,7 +131,7 @@ def _roc(record: CvRecord, predictions: pd.DataFrame, level: str) -> Figure:
 
 def _prediction_rows(every: pd.DataFrame, cut: float) -> dict[str, Any]:
     """The rows of the folded table, and the misclassified accessions furthest off."""
-    rows = every.sort_values(["value", "accession"], kind="stable").to_dict("records")
+    rows = table.rows_of(every.sort_values(["value", "accession"], kind="stable"))
     for row in rows:
         row["wrong"] = is_wrong(row)
     wrong = sorted((row for row in rows if row["wrong"]), key=lambda row: -abs(row["probability"] - cut))

@@ -1,7 +1,8 @@
 """A plot frame as inline SVG, for a page that follows the reader's colour scheme.
 
-Marks carry CSS classes instead of colours, text is set in the page's own font, and nothing has an id, so that many frames
-live in one document. Lengths are in user units; a frame is about as wide as a phone, so that its text stays readable there.
+Marks carry CSS classes instead of colours, text is set in the page's own font, and nothing has an id, so that many
+frames live in one document. Lengths are in user units; a frame is about as wide as a phone, so that its text stays
+readable there.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class Frame:
         opening = (
             f'<svg class="frame" viewBox="0 0 {_n(WIDTH)} {_n(height)}" role="img" aria-label="{escape(self.alt)}">'
         )
-        return Markup("".join([opening, *parts, *self._parts, "</svg>"]))  # noqa: S704: every text in it is escaped
+        return Markup("".join([opening, *parts, *self._parts, "</svg>"]))  # noqa: S704 - every text in it is escaped
 
     def _path(self, points: Iterable[tuple[float, float]]) -> str:
         return "M" + "L".join(f"{_n(across)} {_n(down)}" for across, down in (self.at(*point) for point in points))
@@ -176,7 +177,7 @@ def bar_swatch(css: str) -> Markup:
 
 def _swatch(content: str) -> Markup:
     opening = '<svg class="swatch" viewBox="0 0 24 16" width="24" height="16" aria-hidden="true">'
-    return Markup(f"{opening}{content}</svg>")  # noqa: S704: shapes of our own
+    return Markup(f"{opening}{content}</svg>")  # noqa: S704 - shapes of our own
 
 
 def _rectangle(css: str, left: float, top: float, right: float, bottom: float, title: str = "") -> str:

@@ -109,7 +109,7 @@ def per_accession(predictions: pd.DataFrame, cut: float) -> pd.DataFrame:
 def fold_rows(metrics: pd.DataFrame, history: pd.DataFrame) -> list[dict[str, Any]]:
     """The metrics table with each fold's best epoch, accession level first."""
     best = history[history["is_best"]].set_index("fold")["epoch"]
-    rows = metrics.sort_values(["level", "fold"]).to_dict("records")
+    rows = rows_of(metrics.sort_values(["level", "fold"]))
     return [{**row, "best_epoch": int(best[row["fold"]])} for row in rows]
 
 
@@ -119,6 +119,11 @@ def straddling(predictions: pd.DataFrame) -> list[str]:
     return sorted(folds[folds > 1].index)
 
 
-def fold_name(fold: int) -> str:
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as plain mappings by column name."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def fold_name(fold: Any) -> str:
     """Folds are counted from 0 in tables and from 1 for people."""
     return f"fold {int(fold) + 1}"

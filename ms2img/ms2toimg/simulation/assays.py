@@ -51,15 +51,15 @@ def potencies(compounds: tuple[Compound, ...]) -> Floats:
 def responses(dose: Floats) -> dict[str, Floats]:
     """Noise-free readings, 0-1 of full scale, from doses [causes, n] in units of the reference panel's median.
 
-    DPPH saturates sigmoidally; the two colorimetric contents bend as absorbance does; elastase is blocked by two
-    independent mechanisms (Bliss), of which terpene acids act cooperatively.
+    Three are read off sigmoid curves of different slope; elastase is blocked by two independent mechanisms (Bliss), of
+    which terpene acids act cooperatively.
     """
     radical, phenol, terpene_acid, gallate, flavonoid = dose
     return {
-        "dpph": _hill(radical, 2.0),
-        "tpc": _hill(phenol, 1.0),
-        "tfc": _hill(flavonoid, 1.2),
-        "elastase": 1.0 - (1.0 - _hill(0.8 * terpene_acid, 2.0)) * (1.0 - _hill(0.35 * gallate, 1.0)),
+        "dpph": _hill(1.1 * radical, 2.0),
+        "tpc": _hill(phenol, 1.6),
+        "tfc": _hill(flavonoid, 1.6),
+        "elastase": 1.0 - (1.0 - _hill(0.65 * terpene_acid, 2.0)) * (1.0 - _hill(0.2 * gallate, 1.0)),
     }
 
 
