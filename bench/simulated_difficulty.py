@@ -58,7 +58,7 @@ def drawn_study(config: SimulationConfig, folder: Path) -> tuple[Sheet, dict[str
 
 def difficulty(sheet: Sheet, images: dict[str, np.ndarray], assay: str, seed: int) -> Row:
     """Cross-validate the forest on one assay; replicates of an accession stay in one fold."""
-    labels = make_labels(sheet, LabelConfig(assay=assay), images)
+    labels = make_labels(sheet, LabelConfig.checked({"assay": assay}, source="bench"), images)
     used = labels.target >= 0
     pixels = np.stack([images[name] for name in labels.sample_ids])[used]
     target, accession = labels.target[used], np.array(labels.accessions)[used]
@@ -104,7 +104,9 @@ def main() -> None:
             )
     for assay in arguments.assays:
         pooled, folds = np.array([(row.auc_pooled, row.auc_folds) for row in rows if row.assay == assay]).T
-        print(f"{assay}: pooled {pooled.mean():.3f} +- {pooled.std():.3f}, folds {folds.mean():.3f} +- {folds.std():.3f}")
+        print(
+            f"{assay}: pooled {pooled.mean():.3f} +- {pooled.std():.3f}, folds {folds.mean():.3f} +- {folds.std():.3f}"
+        )
     print(json.dumps([asdict(row) for row in rows]))
 
 

@@ -23,6 +23,8 @@ from rich.console import Console, RenderableType
 from ms2img.config import Config
 from ms2img.errors import UsageError
 
+FILE_WIDTH = 160  # columns of a table that goes to a file or a pipe, where there is no window to fit
+
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
@@ -41,7 +43,8 @@ class Output:
     def show(self, what: RenderableType) -> None:
         """A table for a person, where `say` would put a line."""
         if not self.quiet:
-            Console(file=sys.stderr if self.json else sys.stdout, soft_wrap=False).print(what)
+            stream = sys.stderr if self.json else sys.stdout
+            Console(file=stream, width=None if stream.isatty() else FILE_WIDTH).print(what)
 
     def warn(self, text: str) -> None:
         """A line that is worth reading even under ``--quiet``, on standard error."""

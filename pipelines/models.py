@@ -32,12 +32,18 @@ class FoundRecord:
 def models(config: ModelsConfig) -> list[dict[str, Any]]:
     """Registered versions as JSON-ready rows (see `ms2img.tracking.catalogue.ModelRow`), the newest of a name first.
 
-    Raises `UsageError` for an unknown name.
+    Where there is no store yet there are none. Raises `UsageError` for an unknown name.
     """
     from ms2img.tracking.catalogue import list_models
-    from ms2img.tracking.store import open_store
+    from ms2img.tracking.store import NoStoreError, open_store
 
-    return [row.to_dict() for row in list_models(open_store(), config.name)]
+    try:
+        store = open_store(create=False)
+    except NoStoreError:
+        if config.name is None:
+            return []
+        raise
+    return [row.to_dict() for row in list_models(store, config.name)]
 
 
 def load_record(reference: str) -> FoundRecord:

@@ -80,11 +80,11 @@ def test_a_file_is_scored_by_the_pixels_that_conversion_writes(tmp_path: Path, m
     pd.DataFrame({"sample_id": ["a"], "path": ["runs.mgf"]}).to_csv(tmp_path / "sheet.csv", index=False)
     run = Sheet.read(tmp_path / "sheet.csv").runs[0]
     row = image_row(run, read_run(run), RENDER, source_fingerprint="x")
-    table = rows_to_table([row, {**row, "sample_id": "b"}], RENDER)
+    table = rows_to_table([row, {**row, "sample_id": "b", "image": row["image"][::-1]}], RENDER)
     stored = table["image"].combine_chunks().to_numpy_ndarray()
     np.testing.assert_array_equal(stored[0], row["image"])
-    np.testing.assert_array_equal(stored[1], row["image"])
-    assert stored[0].max() > 0
+    np.testing.assert_array_equal(stored[1], row["image"][::-1])
+    assert (stored[0] != stored[1]).any()
     assert table.select(["sample_id", "n_spectra", "ms2_source", "source_fingerprint"]).to_pylist()[1] == {
         "sample_id": "b",
         "n_spectra": 40,

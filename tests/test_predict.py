@@ -148,6 +148,10 @@ def test_from_training_to_a_table_the_pyfunc_agrees_with_exactly(
     bundle: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert models(ModelsConfig()) == []
+    with pytest.raises(UsageError, match="no store there yet; run this in the folder where"):
+        _predict("models:/ms2img-dpph@champion", runs / "run1.mgf", out=tmp_path / "p.csv")
+    assert not (tmp_path / "mlflow.db").exists()
     store, record = open_store(), make_record()
     assert models(ModelsConfig()) == []
     with pytest.raises(UsageError, match="no model of ms2img is registered"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import MODEL, make_record
+from report_pages import MODEL, make_record
 
 from pipelines.report.page import write_report
 

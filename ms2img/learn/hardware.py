@@ -1,8 +1,7 @@
-"""What the machine offers: device, precision, threads, memory pages."""
+"""What the machine offers: device, precision, memory layout, threads."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,11 +9,6 @@ import torch
 from torch import nn
 
 from ms2img.errors import UsageError
-
-# Activations of a batch are tens of megabytes that torch hands back to the system after use. Asking for 2 MiB pages
-# spares most of the page faults: 25 % of an epoch of the paper's CNN on 2 CPU cores (bench/fit.py). torch reads
-# this once, at its first large tensor; a value set by the user stays.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def resolve_device(name: str) -> torch.device:

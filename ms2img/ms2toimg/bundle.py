@@ -165,7 +165,7 @@ def _load_network(weights: Path, cnn: CnnConfig, render: RenderConfig) -> nn.Mod
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{weights}: not the weights of a model bundle: {error}") from None
     network.load_state_dict(state, assign=True)
-    return network.eval()
+    return network
 
 
 _DTYPES = {"F32": torch.float32, "I64": torch.int64}

@@ -34,11 +34,15 @@ REFIT = -1  # the fold number of the final refit
 
 @dataclass(frozen=True, eq=False)
 class FoldTask:
-    """One training: the rows it learns from and is scored on, the network, and how it is trained."""
+    """One training: the rows it learns from and is scored on, the network, and how it is trained.
+
+    `keep_weights`: whether the weights are wanted beside the result, when it comes from another process.
+    """
 
     fold: Fold
     cnn: CnnConfig
     fit: FitConfig
+    keep_weights: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,9 @@ def plan_refit(labels: Labels, results: Sequence[FoldResult], cnn: CnnConfig, fi
     used = np.flatnonzero(labels.target >= 0)
     between = np.flatnonzero(labels.target < 0)
     fold = Fold(index=REFIT, train=used, validation=np.empty(0, dtype=np.int64), test=between)
-    return FoldTask(fold, cnn, replace(fit, epochs=epochs, patience=None, seed=_derived_seed(fit.seed, REFIT)))
+    return FoldTask(
+        fold, cnn, replace(fit, epochs=epochs, patience=None, seed=_derived_seed(fit.seed, REFIT)), keep_weights=True
+    )
 
 
 def run_fold(

@@ -27,7 +27,7 @@ from ms2img.ms2toimg.render_config import RenderConfig
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Points:
     """One point a fragment, in the order of the table (later ones are drawn over earlier ones), and what was dropped.
 
@@ -52,7 +52,7 @@ class Points:
         return len(self.precursor_mz)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Peaks:
     """The list columns laid flat: one entry a fragment, `row` names its spectrum."""
 

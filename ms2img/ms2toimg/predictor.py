@@ -33,7 +33,7 @@ class Predictor:
     """
 
     def __init__(self, *, network: nn.Module, render: RenderConfig, threshold: float, model_version: str) -> None:
-        self.network = network.eval().float()
+        self.network = network
         self.render = render
         self.threshold = threshold
         self.model_version = model_version

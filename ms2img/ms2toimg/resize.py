@@ -42,7 +42,7 @@ def resize_bilinear(source: Bytes, height: int, width: int) -> Bytes:
     return blend(source, Neighbours.of(source.shape[0], height), Neighbours.of(source.shape[1], width))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Neighbours:
     """For each pixel along an axis: the two source lines around its centre, and how much the second one weighs."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from ms2img.tracking.store import Store, open_store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+open_existing = functools.partial(open_store, create=False)
 
 _MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))/?")
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -38,7 +41,7 @@ class Source:
 
 
 @contextmanager
-def pulled(model: str, *, store: Callable[[], Store] = open_store) -> Iterator[tuple[Path, Source]]:
+def pulled(model: str, *, store: Callable[[], Store] = open_existing) -> Iterator[tuple[Path, Source]]:
     """Yield the local bundle folder of `model` and where it came from; a downloaded copy is removed afterwards.
 
     A folder needs no store, and so no MLflow. Raises `UsageError` when there is no such model, naming near ones.
@@ -59,7 +62,7 @@ def pulled(model: str, *, store: Callable[[], Store] = open_store) -> Iterator[t
         yield bundle, source
 
 
-def find(model: str, *, store: Callable[[], Store] = open_store) -> Source:
+def find(model: str, *, store: Callable[[], Store] = open_existing) -> Source:
     """Where `model` leads: a folder, or an artefact and run of the store. Raises `UsageError` as `pulled` does."""
     if Path(model).is_dir():
         folder = flavor.find_bundle(model)

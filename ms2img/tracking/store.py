@@ -43,6 +43,10 @@ _CONNECT_SECONDS = 5
 _LINE_LENGTH = 200  # characters of a foreign error's text
 
 
+class NoStoreError(UsageError):
+    """There is no store yet where one was to be read."""
+
+
 class StoreError(Ms2imgError):
     """The store stopped answering, or refused, in the middle of the work."""
 
@@ -82,8 +86,8 @@ class Store:
         return str(experiment.experiment_id)
 
     def shown(self) -> str:
-        """The tracking URI for a message, without a password."""
-        return without_password(self.tracking_uri)
+        """The store for a message: its database file or address, without a password."""
+        return without_password(self.tracking_uri.removeprefix("sqlite:///"))
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -96,12 +100,13 @@ class Store:
             raise StoreError(f"{self.shown()}: {first_line(error)}") from error
 
 
-def open_store(folder: str | Path = ".") -> Store:
+def open_store(folder: str | Path = ".", *, create: bool = True) -> Store:
     """Open the store that ``MLFLOW_TRACKING_URI`` names, else the one below `folder`, made on first use.
 
     A server or database is asked one question first, so that a dead one is known within seconds.
 
-    Raises `UsageError` when MLflow is missing or the store cannot be opened.
+    Raises `UsageError` when MLflow is missing or the store cannot be opened; `NoStoreError`, which is one too, when
+    the database file is not there and `create` is False.
     """
     prepare_mlflow()
     named = os.environ.get("MLFLOW_TRACKING_URI")
@@ -112,6 +117,9 @@ def open_store(folder: str | Path = ".") -> Store:
     if uri.startswith("sqlite:///"):
         database = Path(uri.removeprefix("sqlite:///")).absolute()
         artifact_root = (database.parent / ARTIFACTS_NAME).as_uri()
+        if not create and not database.exists():
+            remedy = "run this in the folder where 'ms2img train' ran, or set MLFLOW_TRACKING_URI"
+            raise NoStoreError(f"{place}: no store there yet; {remedy}")
         _create_database(database, artifact_root, place=place)
     store = Store(tracking_uri=uri, registry_uri=registry_uri, artifact_root=artifact_root)
     _probe(store, place)

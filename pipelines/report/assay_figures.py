@@ -32,7 +32,7 @@ def against_assay(accessions: pd.DataFrame, assay: str, classes: Classes) -> Fig
         x=span,
         y=PROBABILITY_SPAN,
         x_label=shortened(assay, 44),
-        y_label=f"probability of {shortened(classes.active, 26)}",
+        y_label=f"probability of {classes.active}",
         alt=f"Predicted probability against {assay} of {len(accessions)} accessions",
         y_ticks=nice_ticks(0, 1),
     )
@@ -94,7 +94,7 @@ def said(row: dict[str, Any], classes: Classes) -> str:
     """What hovering over an accession tells."""
     where = fold_name(row["fold"]) if row["target"] >= 0 else "scored by the refitted model"
     true = classes.name(row["target"])
-    return f"{row['accession']}: assay {row['value']:.4g} ({true}), probability {row['probability']:.3f}, {where}"
+    return f"{row['accession']}: assay value {row['value']:.4g} ({true}), probability {row['probability']:.3f}, {where}"
 
 
 def shortened(text: str, length: int) -> str:

@@ -1,4 +1,4 @@
-"""The two classes in words, and the thresholds around them."""
+"""The two classes and the thresholds around them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Classes:
-    """Names of the classes; the thresholds between them, scaled 0-1 and in the assay's unit; the decision threshold.
+    """The classes' names; the thresholds between them, scaled 0-1 and in the assay's unit; the decision threshold.
 
     An accession is called active from a probability of `cut`.
     """
 
-    active: str
+    active: str  # "high" | "low": the class whose probability is told
     inactive: str
-    active_is_high: bool
     low_scaled: float
     high_scaled: float
     low: float
@@ -29,12 +28,9 @@ class Classes:
         label = summary["label"]
         low, high, bottom = float(label["low"]), float(label["high"]), float(label["value_min"])
         distance = float(label["value_max"]) - bottom
-        active_is_high = label["active"] == "high"
-        names = (f"high {label['assay']}", f"low {label['assay']}")
         return cls(
-            active=names[0 if active_is_high else 1],
-            inactive=names[1 if active_is_high else 0],
-            active_is_high=active_is_high,
+            active=label["active"],
+            inactive="low" if label["active"] == "high" else "high",
             low_scaled=low,
             high_scaled=high,
             low=bottom + low * distance,

@@ -47,8 +47,12 @@ def example_groups(
             alt=f"MS/MS image of {sample_id} ({classes.name(target)}): fragment m/z against precursor m/z",
         )
         groups[target].append(Example(svg, f"{sample_id} ({said})" if about["accession"] != sample_id else said))
-    order = (1, 0) if classes.active_is_high else (0, 1)
-    return [(classes.name(target), groups[target]) for target in order if groups[target]]
+    order = (1, 0) if classes.active == "high" else (0, 1)
+    return [
+        (f"{classes.name(target).capitalize()} {summary['label']['assay']}", groups[target])
+        for target in order
+        if groups[target]
+    ]
 
 
 def image_figure(image: np.ndarray, *, precursor_mz: Span, fragment_mz: Span, alt: str) -> Markup:

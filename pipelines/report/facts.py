@@ -11,7 +11,7 @@ import pandas as pd
 
 from ms2img.errors import UsageError
 from pipelines.report.classes import Classes
-from pipelines.report.table import Confusion, MeanSd
+from pipelines.report.table import Confusion, MeanSd, folds_cut_short
 
 PAPER = "MS2toImg: A Framework for Direct Bioactivity Prediction from Raw LC-MS/MS Data"
 #: What the training job puts into the record's summary besides what `ms2img.ms2toimg.summarise` writes.
@@ -30,6 +30,7 @@ ABOUT = {
 }
 #: ... and may put: runs of the sheet that were not labelled, as kind -> number ("blank": 13).
 NOT_LABELLED = "not_labelled"
+RANKS_BETTER = 0.2  # ROC AUC above accuracy by so much: the decision threshold does not fit the scores (ours)
 SMALL_FOLD = 10  # accessions in a test fold below which the page warns (ours)
 
 
@@ -80,12 +81,12 @@ def bins(render: Mapping[str, Any]) -> tuple[str, str]:
     return f"{height} × {width} pixels", f"{fragment:.4g} × {precursor:.4g} Da"
 
 
-def lede(cohort: Cohort, classes: Classes, auc: MeanSd, data_set: str, leaking: Sequence[str]) -> str:
+def lede(cohort: Cohort, auc: MeanSd, *, assay: str, data_set: str, leaking: Sequence[str]) -> str:
     """The page's first paragraph: the result, and how it was come by."""
     unseen = "" if leaking else ", each by a network that had seen none of its runs"
     return (
         f"A convolutional network takes each run of {data_set} as one image of its MS/MS spectra and tells "
-        f"{classes.active} from {classes.inactive}. {count(cohort.accessions, 'accession')} "
+        f"high from low {assay}. {count(cohort.accessions, 'accession')} "
         f"({count(cohort.runs, 'run')}) were scored in {cohort.folds}-fold cross-validation{unseen}. "
         f"The area under the ROC curve per accession is {auc} (mean ± standard deviation over "
         "the folds; 0.5 is chance, 1 is perfect)."
@@ -100,8 +101,11 @@ class Note:
     grave: bool = False
 
 
-def notes(cohort: Cohort, leaking: Sequence[str], auc: MeanSd) -> Iterator[Note]:
-    """None for a sound record of a study that is not small; `leaking` as by `table.straddling`."""
+def notes(
+    cohort: Cohort, leaking: Sequence[str], found: Mapping[str, MeanSd], history: pd.DataFrame, cut: float
+) -> Iterator[Note]:
+    """None for a sound record of a large study; `leaking` as by `table.straddling`, `found` per accession."""
+    auc, accuracy = found["roc_auc"], found["accuracy"]
     if leaking:
         text = f"{count(len(leaking), 'accession')} had runs in more than one fold, so the metrics are too good: "
         yield Note(text + listed(leaking, 5), grave=True)
@@ -109,6 +113,17 @@ def notes(cohort: Cohort, leaking: Sequence[str], auc: MeanSd) -> Iterator[Note]
         yield Note(
             f"{cohort.folds - auc.n} of {cohort.folds} folds held one class only, where a ROC AUC is undefined; "
             f"its mean is over the other {auc.n}."
+        )
+    if auc.mean - accuracy.mean > RANKS_BETTER:
+        yield Note(
+            f"The probabilities rank the accessions better than the threshold of {cut:g} divides them (accuracy "
+            f"{accuracy}): see the confusion matrix before using the predicted classes."
+        )
+    cut_short = folds_cut_short(history)
+    if cut_short:
+        yield Note(
+            f"In {cut_short} of {cohort.folds} folds the last epoch was the best: training may have ended too early, "
+            "and more epochs may do better."
         )
     if cohort.smallest_fold < SMALL_FOLD:
         yield Note(
@@ -139,7 +154,7 @@ def inputs(
     yield (
         "Classes",
         f"scaled 0-1 over that range, below {label['low']:g} is low (under {classes.low:.4g}) and above "
-        f"{label['high']:g} is high (over {classes.high:.4g}); the probability is that of {classes.active}",
+        f"{label['high']:g} is high (over {classes.high:.4g}); the probability is that of the {classes.active} class",
     )
     yield (
         "Trained on and tested",
@@ -160,7 +175,11 @@ def inputs(
 
 
 def tiles(
-    per_accession: Mapping[str, MeanSd], per_run: Mapping[str, MeanSd], counts: Confusion, cohort: Cohort
+    per_accession: Mapping[str, MeanSd],
+    per_run: Mapping[str, MeanSd],
+    counts: Confusion,
+    cohort: Cohort,
+    classes: Classes,
 ) -> Iterator[dict[str, str]]:
     """The key figures below the headline."""
 
@@ -172,7 +191,7 @@ def tiles(
     yield tile("Accuracy per accession", per_accession["accuracy"], f"{counts.correct} of {counts.n} right")
     if cohort.runs > cohort.accessions:
         yield tile("ROC AUC per run", per_run["roc_auc"], "runs of an accession kept together")
-    note = f"{cohort.active} active, {cohort.inactive} inactive; {count(cohort.runs, 'run')}"
+    note = f"{cohort.active} {classes.active}, {cohort.inactive} {classes.inactive}; {count(cohort.runs, 'run')}"
     yield {"name": "Accessions", "value": str(cohort.accessions), "sd": "", "note": note}
 
 

@@ -44,14 +44,14 @@ def methods(
             "Per accession, the probabilities of its runs are averaged; that level comes first, because runs of one "
             "accession are no independent samples.",
             f"An accession counts as {classes.active} from a probability of {classes.cut:g}; always naming the larger "
-            f"class would be right for {100 * counts.larger_class_share:.0f} %.",
-            "± is the standard deviation over folds (n - 1). The folds share training data, so it is no confidence "
+            f"class would be right for {100 * counts.larger_class_share:.0f}\N{NO-BREAK SPACE}%.",
+            "± is the sample standard deviation over folds. The folds share training data, so it is no confidence "
             "interval.",
         ],
     )
     yield (
         "Method",
-        [f"After the paper “{PAPER}”; what it leaves open was chosen by ms2img and is in the configuration above."],
+        [f"After the paper “{PAPER}”; what it leaves open was chosen by ms2img and is in the configuration below."],
     )
 
 

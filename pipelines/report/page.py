@@ -62,12 +62,13 @@ def _context(record: CvRecord) -> dict[str, Any]:
     counts = table.confusion(record.metrics, "accession")
     auc = accession_metrics["roc_auc"]
     leaking = table.straddling(predictions)
+    assay = summary["label"]["assay"]
     size, pixel = facts.bins(summary["render"])
     return {
         "auc": auc,
         "classes": classes,
         "facts": {
-            "assay": summary["label"]["assay"],
+            "assay": assay,
             "simulated": bool(summary["simulated"]),
             "date": str(summary["created"])[:10],
             "version": summary["versions"]["ms2img"],
@@ -75,7 +76,7 @@ def _context(record: CvRecord) -> dict[str, Any]:
             "unused": cohort.unused_accessions,
             "image": size,
             "pixel": pixel,
-            "lede": facts.lede(cohort, classes, auc, facts.data_set_name(summary), leaking),
+            "lede": facts.lede(cohort, auc, assay=assay, data_set=facts.data_set_name(summary), leaking=leaking),
             "inputs": list(facts.inputs(summary, cohort, classes, leaking)),
             "config": list(facts.flat(summary["config"])),
             "methods": list(methods(summary, cohort, classes, counts, leaking)),
@@ -83,8 +84,8 @@ def _context(record: CvRecord) -> dict[str, Any]:
             "about": list(facts.about(summary, cohort, leaking)),
             "provenance": facts.provenance(summary),
         },
-        "notes": list(facts.notes(cohort, leaking, auc)),
-        "tiles": list(facts.tiles(accession_metrics, run_metrics, counts, cohort)),
+        "notes": list(facts.notes(cohort, leaking, accession_metrics, record.history, classes.cut)),
+        "tiles": list(facts.tiles(accession_metrics, run_metrics, counts, cohort, classes)),
         "examples": example_groups(record.examples, summary, classes),
         "confusion_accession": counts,
         "confusion_run": table.confusion(record.metrics, "run"),

@@ -38,7 +38,7 @@ class MeanSd:
         return f"{self.sd:.3f}" if self.n > 1 else ""
 
     def __str__(self) -> str:
-        return " ± ".join(filter(None, (self.mean_text, self.sd_text)))
+        return "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}".join(filter(None, (self.mean_text, self.sd_text)))
 
 
 def mean_sd(values: pd.Series) -> MeanSd:
@@ -111,6 +111,12 @@ def fold_rows(metrics: pd.DataFrame, history: pd.DataFrame) -> list[dict[str, An
     best = history[history["is_best"]].set_index("fold")["epoch"]
     rows = rows_of(metrics.sort_values(["level", "fold"]))
     return [{**row, "best_epoch": int(best[row["fold"]])} for row in rows]
+
+
+def folds_cut_short(history: pd.DataFrame) -> int:
+    """Folds whose best epoch is their last one."""
+    last = history.groupby("fold")["epoch"].transform("max")
+    return int((history["is_best"] & (history["epoch"] == last)).sum())
 
 
 def straddling(predictions: pd.DataFrame) -> list[str]:

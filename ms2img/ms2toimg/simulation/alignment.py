@@ -16,13 +16,39 @@ _CLASS = {"sample": "sample", "blank": "blank", "qc": "qcpool"}
 _FILE_TYPE = {"sample": "Sample", "blank": "Blank", "qc": "QC"}
 _ADDUCT = {"[M-H]-": "[M-H]-", "[M+HCOO]-": "[M+FA-H]-", "[2M-H]-": "[2M-H]-"}  # as MS-DIAL writes them
 _HEAD = (
-    "Alignment ID;Average Rt(min);Average Mz;Metabolite name;Adduct type;Post curation result;Fill %;MS/MS assigned;"
-    "Reference RT;Reference m/z;Formula;Ontology;INCHIKEY;SMILES;Annotation tag (VS1.0);RT matched;m/z matched;"
-    "MS/MS matched;Comment;Manually modified for quantification;Manually modified for annotation;"
-    "Isotope tracking parent ID;Isotope tracking weight number;Total score;RT similarity;Dot product;"
-    "Reverse dot product;Fragment presence %;S/N average;Spectrum reference file name;MS1 isotopic spectrum;"
-    "MS/MS spectrum"
-).split(";")
+    "Alignment ID",
+    "Average Rt(min)",
+    "Average Mz",
+    "Metabolite name",
+    "Adduct type",
+    "Post curation result",
+    "Fill %",
+    "MS/MS assigned",
+    "Reference RT",
+    "Reference m/z",
+    "Formula",
+    "Ontology",
+    "INCHIKEY",
+    "SMILES",
+    "Annotation tag (VS1.0)",
+    "RT matched",
+    "m/z matched",
+    "MS/MS matched",
+    "Comment",
+    "Manually modified for quantification",
+    "Manually modified for annotation",
+    "Isotope tracking parent ID",
+    "Isotope tracking weight number",
+    "Total score",
+    "RT similarity",
+    "Dot product",
+    "Reverse dot product",
+    "Fragment presence %",
+    "S/N average",
+    "Spectrum reference file name",
+    "MS1 isotopic spectrum",
+    "MS/MS spectrum",
+)
 _C13 = 1.0033548  # Da
 _NOISE_COUNTS = 400.0  # for the signal-to-noise column
 
@@ -60,7 +86,9 @@ class Alignment:
             for row in self._header(classes):
                 file.write("\t".join(row) + "\n")
             for number, ion in enumerate(features):
-                file.write("\t".join([*self._feature(number, ion, heights[ion]), *self._statistics(heights[ion], classes)]))
+                file.write(
+                    "\t".join([*self._feature(number, ion, heights[ion]), *self._statistics(heights[ion], classes)])
+                )
                 file.write("\n")
 
     def _header(self, classes: Sequence[str]) -> Iterator[list[str]]:

@@ -69,7 +69,9 @@ def reference_dose(world: World, potency: Floats) -> Floats:
     return np.median(_effect(potency, panel), axis=1)
 
 
-def measure(abundance: Floats, accession: int, world: World, potency: Floats, unit: Floats, noise: float) -> dict[str, float]:
+def measure(
+    abundance: Floats, accession: int, world: World, potency: Floats, unit: Floats, noise: float
+) -> dict[str, float]:
     """What the four assays read for one accession: mean of three noisy readings, in the assay's unit."""
     dose = _effect(potency, abundance[:, None]) / unit[:, None]
     random = stream(world.seed, Stage.ASSAY, accession)

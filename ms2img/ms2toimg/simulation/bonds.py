@@ -171,7 +171,7 @@ def _is_carboxyl(atom: Any) -> bool:
 
 
 def _is_anomeric(atom: Any) -> bool:
-    """A saturated carbon that holds a ring oxygen and another heteroatom, or (C-glycosides) a ring oxygen and an aryl."""
+    """A saturated carbon that holds a ring oxygen and another oxygen or a nitrogen: C1 of a sugar in a glycoside."""
     if atom.GetIsAromatic() or str(atom.GetHybridization()) != "SP3":
         return False
     ring_oxygen = any(n.GetSymbol() == "O" and n.IsInRing() for n in atom.GetNeighbors())

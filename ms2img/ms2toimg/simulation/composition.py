@@ -1,8 +1,8 @@
 """How much of each compound an accession holds: pathways that rise and fall together, genes that switch, and chance.
 
-ln abundance = class level + compound offset + loadings x pathway activity + biological noise, for the compounds that the
-accession has at all. Pathway activity is low-rank: eight numbers an accession, some of them set by three two-allele
-loci, as seed-coat and saponin genes do in soybean.
+ln abundance = class level + compound offset + loadings x pathway activity + biological noise, for the compounds that
+the accession has at all. Pathway activity is low-rank: eight numbers an accession, some of them set by three loci of
+two alleles each, as genes of seed coat and saponins do in soybean.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def load_compounds() -> tuple[Compound, ...]:
 
 def _compound(row: dict[str, str], patterns: dict[str, Any], acid: Any) -> Compound:
     from rdkit import Chem
-    from rdkit.Chem import Crippen, Descriptors
+    from rdkit.Chem import rdMolDescriptors
 
     molecule = Chem.MolFromSmiles(row["smiles"])
     return Compound(
@@ -90,8 +90,8 @@ def _compound(row: dict[str, str], patterns: dict[str, Any], acid: Any) -> Compo
         compound_class=row["class"],
         formula=row["formula"],
         smiles=row["smiles"],
-        exact_mass=float(Descriptors.ExactMolWt(molecule)),
-        log_p=float(Crippen.MolLogP(molecule)),
+        exact_mass=float(rdMolDescriptors.CalcExactMolWt(molecule)),
+        log_p=float(rdMolDescriptors.CalcCrippenDescriptors(molecule)[0]),
         acidic=molecule.HasSubstructMatch(acid),
         groups={name: len(molecule.GetSubstructMatches(pattern)) for name, pattern in patterns.items()},
     )

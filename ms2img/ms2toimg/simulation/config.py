@@ -16,21 +16,23 @@ ASSAYS = ("dpph", "tpc", "tfc", "elastase")
 class SimulationConfig(Config):
     """Size, file format and imperfections of a simulated study; equal configs give equal bytes."""
 
-    accessions: int = Field(60, ge=2, le=9999, description="number of accessions (plants)")
-    replicates: int = Field(3, ge=1, le=99, description="injections of each accession")
+    accessions: int = Field(default=60, ge=2, le=9999, description="number of accessions (plants)")
+    replicates: int = Field(default=3, ge=1, le=99, description="injections of each accession")
     format: Literal["mgf", "msdial"] = Field(
-        "mgf", description="mgf: one file a run; msdial: one aligned table of all runs (MS-DIAL 4 export)"
+        default="mgf", description="mgf: one file a run; msdial: one aligned table of all runs (MS-DIAL 4 export)"
     )
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of everything random")
-    mz_error_ppm: float = Field(3.0, ge=0, le=50, description="standard deviation of the m/z error, ppm")
-    retention_drift_seconds: float = Field(20.0, ge=0, le=300, description="retention drift over one batch, seconds")
+    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="seed of everything random")
+    mz_error_ppm: float = Field(default=3.0, ge=0, le=50, description="standard deviation of the m/z error, ppm")
+    retention_drift_seconds: float = Field(
+        default=20.0, ge=0, le=300, description="retention drift over one batch, seconds"
+    )
     intensity_noise: float = Field(
-        0.3, ge=0, le=2, description="standard deviation of ln intensity between injections, per feature"
+        default=0.3, ge=0, le=2, description="standard deviation of ln intensity between injections, per feature"
     )
-    fragment_dropout: float = Field(0.15, ge=0, lt=1, description="probability that a fragment is missing, 0-1")
-    top_n: int = Field(4, ge=1, le=50, description="precursors sampled in one cycle, most intense first")
+    fragment_dropout: float = Field(default=0.15, ge=0, lt=1, description="probability that a fragment is missing, 0-1")
+    top_n: int = Field(default=4, ge=1, le=50, description="precursors sampled in one cycle, most intense first")
     assay_noise: float = Field(
-        0.12, ge=0, le=1, description="standard deviation of one assay reading, share of the assay's range"
+        default=0.12, ge=0, le=1, description="standard deviation of one assay reading, share of the assay's range"
     )
 
 

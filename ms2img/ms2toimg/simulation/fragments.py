@@ -30,15 +30,15 @@ MAX_FRAGMENTS = 50
 FAINTEST = 2e-3  # of the base peak
 _UNLIKELY = 1e-4  # pieces of less weight are not followed
 
-# Neutral losses: mass, hydrogens, weight, and where in a molecule they come from (first atom of each match).
+# Neutral losses: mass, hydrogens, weight, and where they come from: a pattern and how many of its atoms leave.
 _LOSSES = (
-    ("H2O", 18.0105647, 2, 0.20, "[OX2H][CX4]"),
-    ("CO2", 43.9898293, 0, 0.60, "[$(C(=O)([OX2H])[c,$(C=C),$(CC=O),$(C[OX2H])])]"),
-    ("CO2", 43.9898293, 0, 0.10, "[$(C(=O)([OX2H])[CX4;!$(CC=O);!$(C[OX2H])])]"),
-    ("CO2", 43.9898293, 0, 0.12, "[$([c;r6](=O)o)]"),
-    ("CO", 27.9949146, 0, 0.08, "[$([c;r6](=O)(c)c),$([c;r6](=O)o),$(C(=O)(c)[C;r6]),$([CH](=O)c)]"),
-    ("CH3", 15.0234751, 3, 0.50, "[CH3]O[c]"),
-    ("NH3", 17.0265491, 3, 0.20, "[NH2][CX4]"),
+    ("H2O", 18.0105647, 2, 0.20, "[OX2H][CX4]", 1),
+    ("CO2", 43.9898293, 0, 0.60, "C(=O)([OX2H])[c,$(C=C),$(C(C=O)C=O),$(C[OX2H])]", 3),
+    ("CO2", 43.9898293, 0, 0.10, "C(=O)([OX2H])[CX4;!$(C(C=O)C=O);!$(C[OX2H])]", 3),
+    ("CO2", 43.9898293, 0, 0.12, "[c;r6](=O)o", 3),
+    ("CO", 27.9949146, 0, 0.08, "[$([c;r6](c)c),$([c;r6]o),$(C(c)[C;r6]),$([CH]c)]=O", 2),
+    ("CH3", 15.0234751, 3, 0.50, "[CH3]O[c]", 1),
+    ("NH3", 17.0265491, 3, 0.20, "[NH2][CX4]", 1),
 )
 
 # How well an oxygen or nitrogen holds the charge, by what it is bound to.
@@ -67,7 +67,7 @@ class _Sites:
 
     masses: list[float]  # Da, with the atom's hydrogens
     hydrogens: list[int]
-    losses: list[int]  # bit mask of the sites of each of `_LOSSES`
+    losses: list[list[tuple[int, int]]]  # of each of `_LOSSES`: (first atom, all atoms that leave) of every site
     acidity: list[float]  # of each atom, if it holds a hydrogen or was cut free
     everything: int
 
@@ -91,10 +91,14 @@ def deprotonated_spectrum(smiles: str) -> Spectrum:
     sites = _sites(molecule)
     found: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
     broken = cuts(molecule)
+    n_hydrogens = sum(sites.hydrogens)
     for piece, shift, weight, ends in _pieces(sites, broken):
+        own_hydrogens = sites.hydrogen_count(piece)
+        if own_hydrogens + shift > n_hydrogens:
+            continue  # more than the rest of the molecule has to give
         charge = sites.best_acidity(piece, ends) ** 0.8
         whole_mz = sites.mass(piece) + shift * HYDROGEN - PROTON
-        spare_hydrogens = sites.hydrogen_count(piece) + shift - 1
+        spare_hydrogens = own_hydrogens + shift - 1
         for lost, hydrogens, factor in _loss_combinations(sites, piece):
             mz = whole_mz - lost
             if spare_hydrogens < hydrogens or mz < LOWEST_MZ:
@@ -106,9 +110,9 @@ def deprotonated_spectrum(smiles: str) -> Spectrum:
     return _finish(precursor_mz, list(found.values()), fragility=sum(cut.weight for cut in broken))
 
 
-def adduct_spectrum(compound_smiles: str, adduct: str) -> tuple[float, Spectrum]:
+def adduct_spectrum(smiles: str, adduct: str) -> tuple[float, Spectrum]:
     """Precursor m/z and spectrum of ``[M-H]-``, ``[M+HCOO]-`` or ``[2M-H]-``: the latter two first give [M-H]-."""
-    own = deprotonated_spectrum(compound_smiles)
+    own = deprotonated_spectrum(smiles)
     deprotonated = float(own.mz[-1])
     if adduct == "[M-H]-":
         return deprotonated, own
@@ -149,20 +153,24 @@ def _middle(one: Cut, two: Cut) -> list[tuple[int, tuple[int, int]]]:
 
 
 def _loss_combinations(sites: _Sites, piece: int) -> list[tuple[float, int, float]]:
-    """(mass, hydrogens, weight) of no loss, one loss, or two different ones (two waters where three hydroxyls are)."""
-    single = []
-    for (name, mass, hydrogens, weight, _), mask in zip(_LOSSES, sites.losses, strict=True):
-        count = (mask & piece).bit_count()
+    """(mass, hydrogens, weight) of no loss, and of up to two kinds of loss, each from one site or two of its own."""
+    single: list[tuple[float, int, float, int, int]] = []  # and: sites taken, where they are
+    for (name, mass, hydrogens, weight, *_), places in zip(_LOSSES, sites.losses, strict=True):
+        inside = 0
+        for first, leaving in places:
+            if leaving & piece == leaving:
+                inside |= first
+        count = inside.bit_count()
         if count:
-            single.append((mass, hydrogens, weight))
-        if (name == "H2O" and count >= 3) or (name != "H2O" and count >= 2):
-            single.append((2 * mass, 2 * hydrogens, weight * 0.3))
-    pairs = [(a[0] + b[0], a[1] + b[1], a[2] * b[2]) for a, b in combinations(single, 2) if not _multiples(a[0], b[0])]
-    return [(0.0, 0, 1.0), *single, *pairs]
-
-
-def _multiples(one: float, two: float) -> bool:
-    return one in (two, 2 * two) or two == 2 * one
+            single.append((mass, hydrogens, weight, 1, inside))
+        if count >= (3 if name == "H2O" else 2):
+            single.append((2 * mass, 2 * hydrogens, weight * 0.3, 2, inside))
+    pairs = [
+        (a[0] + b[0], a[1] + b[1], a[2] * b[2])
+        for a, b in combinations(single, 2)
+        if a[4] != b[4] and (a[4] | b[4]).bit_count() >= a[3] + b[3]
+    ]
+    return [(0.0, 0, 1.0), *(loss[:3] for loss in single), *pairs]
 
 
 def _finish(precursor_mz: float, found: list[list[float]], *, fragility: float) -> Spectrum:
@@ -190,9 +198,10 @@ def _sites(molecule: Any) -> _Sites:
         for match in molecule.GetSubstructMatches(Chem.MolFromSmarts(smarts)):
             acidity[match[0]] = max(acidity[match[0]], value)
     losses = []
-    for *_, smarts in _LOSSES:
+    for *_, smarts, n_leaving in _LOSSES:
         matches = molecule.GetSubstructMatches(Chem.MolFromSmarts(smarts), uniquify=False)
-        losses.append(sum(1 << atom for atom in {match[0] for match in matches}))
+        leaving = {(1 << match[0], sum(1 << atom for atom in match[:n_leaving])) for match in matches}
+        losses.append(sorted(leaving))
     return _Sites(
         masses=[
             table.GetMostCommonIsotopeMass(atom.GetAtomicNum()) + count * HYDROGEN

@@ -1,4 +1,4 @@
-"""The study's files: MGF, one a run, or an MS-DIAL 4 alignment export; the sample sheet; a README that says simulated."""
+"""The study's files beside the aligned table: one MGF a run, the sample sheet, a README that says simulated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def write_mgf(path: Path, sample_id: str, scans: Iterable[Scan]) -> None:
                 f"PEPMASS={scan.precursor_mz:.5f} {scan.precursor_intensity:.1f}\nCHARGE=1-\n"
                 f"RTINSECONDS={scan.rt:.2f}\nSCANS={number}\nMSLEVEL=2\n"
             )
-            file.writelines(f"{mz:.5f} {i:.1f}\n" for mz, i in zip(scan.mz.tolist(), scan.intensity.tolist(), strict=True))
+            file.writelines(
+                f"{mz:.5f} {i:.1f}\n" for mz, i in zip(scan.mz.tolist(), scan.intensity.tolist(), strict=True)
+            )
             file.write("END IONS\n\n")
 
 
