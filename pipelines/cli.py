@@ -17,7 +17,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 import ms2img
-from ms2img.errors import Ms2imgError
+from ms2img.errors import Ms2imgError, UsageError
 from pipelines.command import Output, Result, command, mean_and_sd
 from pipelines.convert import ConvertConfig
 from pipelines.demo import DemoConfig, demo
@@ -169,8 +169,11 @@ def _models(config: ModelsConfig, output: Output) -> Result:
 def _report(config: ReportConfig, output: Output) -> Result:
     """Write the HTML report of a cross-validation: one page that opens anywhere, offline."""
     from pipelines.models import load_record
-    from pipelines.report.page import write_report
 
+    try:
+        from pipelines.report.page import write_report
+    except ImportError as error:
+        raise UsageError(f"the report needs {error.name}: pip install 'ms2img[report]'") from None
     found = load_record(config.run_or_model)
     path = write_report(found.record, config.out, model=found.model)
     output.say(f"report of run {found.run_id} -> {path}")

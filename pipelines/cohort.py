@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -47,6 +48,10 @@ class Cohort:
     def between(self) -> list[str]:
         """Runs between the classes: with an image and a value, but never learned from."""
         return [self.labels.sample_ids[row] for row in np.flatnonzero(self.labels.target < 0)]
+
+    def other_kinds(self) -> dict[str, int]:
+        """Runs of the sheet that are no samples, by kind: never learned from."""
+        return dict(Counter(run.kind for run in self.sheet.runs if run.kind != "sample"))
 
     def fingerprint(self) -> str:
         """Which runs with which content, drawn how: of those with a label only, not of the whole data set."""

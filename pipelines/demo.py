@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -67,5 +68,5 @@ def demo(config: DemoConfig, output: Output, invoke: Callable[[Sequence[str]], R
 
 def _runs_not_trained_on(samples: str, unused: Sequence[str]) -> list[str]:
     """Files of up to `N_UNSEEN` runs that no fold and no refit has learned from."""
-    paths = {run.sample_id: run.path for run in Sheet.read(samples).runs if run.column is None}
+    paths = {run.sample_id: os.path.relpath(run.path) for run in Sheet.read(samples).runs if run.column is None}
     return [paths[sample] for sample in unused if sample in paths][:N_UNSEEN]

@@ -1,4 +1,4 @@
-"""Where trainings on Ray workers post their epochs and the driver reads them. Light to import: an actor's process does."""
+"""Where trainings on Ray workers post their epochs and the driver reads them; light to import, as an actor must be."""
 
 from __future__ import annotations
 

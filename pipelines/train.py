@@ -183,6 +183,7 @@ def _about(config: TrainConfig, cohort: Cohort, prints: Mapping[str, str], *, se
         "fit": config.fit_config().to_dict(),
         "render": cohort.image_set.render,
         "simulated": cohort.simulated,
+        "not_labelled": cohort.other_kinds(),
         "fingerprints": dict(prints),
         "versions": versions | {package: metadata.version(package) for package in RECORDED_PACKAGES},
     }
