@@ -85,10 +85,9 @@ def command(
                 print(json.dumps(result.values, sort_keys=True, allow_nan=False), flush=True)
             return result
 
-        parameters = [_parameter(key, config.model_fields[key], argument=True) for key in arguments]
-        parameters += [
-            _parameter(key, field, argument=False) for key, field in config.model_fields.items() if key not in arguments
-        ]
+        own_first = sorted(config.model_fields, key=lambda key: key not in config.__annotations__)
+        names = [*arguments, *(key for key in own_first if key not in arguments)]
+        parameters = [_parameter(key, config.model_fields[key], argument=key in arguments) for key in names]
         invoke.__signature__ = inspect.Signature(parameters + _common())  # type: ignore[attr-defined]
         invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters + _common()}
         invoke.__doc__ = run.__doc__
@@ -134,7 +133,8 @@ def _parameter(key: str, field: FieldInfo, *, argument: bool) -> inspect.Paramet
         metavar = key.upper() + ("..." if get_origin(kind) is list else "")
         return _keyword(key, kind | None, typer.Argument(help=text, metavar=metavar, show_default=False))
     default = None if field.default is PydanticUndefined else field.default
-    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    shown = shown.lower() if isinstance(default, bool) else shown
     dashed = key.replace("_", "-")
     names = f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"
     if default not in (None, "", ()):

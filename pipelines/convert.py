@@ -14,51 +14,36 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from pydantic import Field, field_validator
 
-from ms2img.config import Config
 from ms2img.errors import Code, RunError, UsageError
 from ms2img.io.atomic import replace_file
 from ms2img.io.compaction import STAGING, compact, holders, sweep
 from ms2img.io.images import Manifest, identity, write_images
 from ms2img.io.schema import ERRORS
 from ms2img.io.sheet import Run, Sheet
-from ms2img.ms2toimg.render_config import RenderConfig, parse_size
+from ms2img.ms2toimg.render_config import RenderConfig, RenderOptions, parse_size
 from pipelines.progress import Steps
 
 UNIT_RUNS = 16  # runs a task and a staged file (ours): seconds of work, so progress is seen and little is lost
 
 
-class ConvertConfig(Config):
+class ConvertConfig(RenderOptions):
     """Options of ``ms2img convert``."""
 
     samples: str = Field(description="sample sheet (CSV, TSV or Parquet)")
     out: str = Field(description="output folder: images/, errors.parquet, manifest.json, config.yaml")
     size: str = Field(
-        "150x140", description="image size HEIGHTxWIDTH in pixels; the paper's are 75x70, 150x140, 300x280"
+        default="150x140", description="image size HEIGHTxWIDTH in pixels; the paper's are 75x70, 150x140, 300x280"
     )
-    renderer: Literal["fast", "matplotlib"] = Field(
-        "fast",
-        description="'fast' draws the same discs some hundred times faster than 'matplotlib', the paper's own way",
+    allow_outside: bool = Field(
+        default=False, description="let paths in the sheet climb above the sheet's folder by '..'"
     )
-    resize: Literal["area", "bilinear"] = Field(
-        "area",
-        description="from the drawn figure to the image: 'area' averages, 'bilinear' is TensorFlow's, not antialiased",
-    )
-    scale: Literal["max", "minmax"] = Field("max", description="how precursor intensities become 0-1 within a run")
-    missing_precursor_intensity: Literal["summed-msms", "refuse"] = Field(
-        "summed-msms",
-        description="where a file gives no precursor intensity: use the summed MS/MS intensity, or refuse the run",
-    )
-    keep_above_precursor: bool = Field(
-        False, description="keep fragments above their precursor's m/z (multiply charged precursors)"
-    )
-    allow_outside: bool = Field(False, description="let paths in the sheet climb above the sheet's folder by '..'")
 
     @field_validator("size")
     @classmethod
@@ -72,15 +57,8 @@ class ConvertConfig(Config):
     def render_config(self) -> RenderConfig:
         """The part of the options that decides pixels."""
         height, width = parse_size(self.size)
-        return RenderConfig(
-            height=height,
-            width=width,
-            renderer=self.renderer,
-            resize=self.resize,
-            scale=self.scale,
-            missing_precursor_intensity=self.missing_precursor_intensity,
-            keep_above_precursor=self.keep_above_precursor,
-        )
+        options = {name: getattr(self, name) for name in RenderOptions.model_fields}
+        return RenderConfig(height=height, width=width, **options)
 
 
 @dataclass(frozen=True)

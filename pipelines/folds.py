@@ -155,15 +155,15 @@ class _FoldRun:
 
     def _trainer(self) -> Any:
         from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
 
         from ms2img.learn.environment import ENVIRONMENT
+        from pipelines.fold_trainer import FoldTrainer
         from pipelines.fold_worker import train_on_worker
 
         each = {"CPU": float(self._resources.cpus_per_worker)}
         if self._resources.gpus_per_worker:
             each["GPU"] = self._resources.gpus_per_worker
-        return TorchTrainer(
+        return FoldTrainer(
             train_on_worker,
             train_loop_config=self._config,
             scaling_config=ScalingConfig(

@@ -175,7 +175,7 @@ def _about(config: TrainConfig, cohort: Cohort, prints: Mapping[str, str], *, se
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
-        "samples": str(cohort.sheet.path),
+        "samples": str(cohort.sheet.path.resolve()),
         "images": str(Path(config.images).resolve()),
         "preset": config.preset,
         "seed": config.seed,

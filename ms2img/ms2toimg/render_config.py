@@ -14,15 +14,13 @@ MAX_SIDE = 4096  # pixels; ours: beyond it an image outgrows the figure it is dr
 MAX_SOURCE_SIDE = 2**16 - 1  # pixels; matplotlib's Agg draws no larger figure
 
 
-class RenderConfig(Config):
-    """How the spectra of one run become one grey image.
+class RenderOptions(Config):
+    """How the spectra of one run are drawn, whatever the size of the image.
 
     What MS2toImg states is a default here ("Conversion of LC-MS/MS data into 2D images"); what it leaves out (figure
     size, marker areas, resize rule, the handling of absent and impossible values) is ours, and an option.
     """
 
-    height: int = Field(default=150, ge=1, le=MAX_SIDE, description="image height in pixels: the fragment axis")
-    width: int = Field(default=140, ge=1, le=MAX_SIDE, description="image width in pixels: the precursor axis")
     renderer: Literal["fast", "matplotlib"] = Field(
         default="fast",
         description="fast: own painter of the same discs; matplotlib: the paper's scatter plot, slow, the oracle",
@@ -91,6 +89,13 @@ class RenderConfig(Config):
     def source_shape(self) -> tuple[int, int]:
         """Height and width of the drawn figure in source pixels, 4500 x 4200 by default."""
         return round(self.fig_height_in * self.dpi), round(self.fig_width_in * self.dpi)
+
+
+class RenderConfig(RenderOptions):
+    """How the spectra of one run become one grey image."""
+
+    height: int = Field(default=150, ge=1, le=MAX_SIDE, description="image height in pixels: the fragment axis")
+    width: int = Field(default=140, ge=1, le=MAX_SIDE, description="image width in pixels: the precursor axis")
 
 
 def parse_size(text: str) -> tuple[int, int]:
