@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ms2img.errors import UsageError
+
+CONNECT_SECONDS = 10
 
 
 @contextmanager
@@ -37,12 +40,20 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
+            _require_listener(address)
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **quiet)
-    except ConnectionError as error:
+    except OSError as error:
         raise UsageError(f"RAY_ADDRESS={address}: no Ray cluster answers there: {error}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Knock once at ``host:port`` (``OSError`` when nobody listens): Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rstrip("/").rpartition(":")
+    if host and port.isdecimal():  # "auto" and "local" have no port; Ray finds those by itself
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()

@@ -178,22 +178,26 @@ class _FoldRun:
             ),
         )
 
-    def failure(self) -> FoldError | None:
-        """Why the fold failed, None if it did not."""
+    def has_failed(self) -> bool:
+        """Whether it ended without a result."""
+        return self.error is not None or (self._answer is not None and "refused" in self._answer)
+
+    def failure(self) -> FoldError:
+        """Why it failed, for a user."""
         which = f"fold {self.fold + 1}" if self.fold >= 0 else "the final training"
         if self.error is not None:
-            return FoldError(f"{which} failed, also after {self._retries} retries: {_reason(self.error)}")
-        if self._answer is not None and "refused" in self._answer:
-            return FoldError(f"{which}: {self._answer['refused']}")
-        return None
+            tried = f", also after {self._retries} retries" if self._retries else ""
+            return FoldError(f"{which} failed{tried}: {_reason(self.error)}")
+        return FoldError(f"{which}: {(self._answer or {}).get('refused')}")
 
 
 def _run_all(runs: Sequence[_FoldRun], at_once: int, board: Any, on_epoch: OnEpoch) -> None:
-    """Keep `at_once` runs going until all have ended; raise the first failure after asking the others to stop."""
+    """Keep `at_once` runs going until all have ended; after a failure let those under way stop, then raise it."""
     import ray
 
     waiting, running = list(runs), list[_FoldRun]()
-    while waiting or running:
+    failed: _FoldRun | None = None
+    while running or waiting:
         while waiting and len(running) < at_once:
             running.append(waiting.pop(0))
             running[-1].start()
@@ -202,12 +206,14 @@ def _run_all(runs: Sequence[_FoldRun], at_once: int, board: Any, on_epoch: OnEpo
         for fold, row in ray.get(board.fetch.remote()):
             on_epoch(fold, row)
         for run in ended:
-            failure = run.failure()
-            if failure is not None:
+            if failed is None and run.has_failed():
+                failed = run
+                waiting.clear()
                 ray.get(board.stop.remote())
-                raise failure from run.error
         if not ended:
             time.sleep(LOOK_EVERY_SECONDS)
+    if failed is not None:
+        raise failed.failure() from failed.error
 
 
 def _slots(nodes: Sequence[Mapping[str, float]], resources: FoldResources) -> int:

@@ -57,8 +57,8 @@ def tasks(count: int, fit: FitConfig = FIT) -> list[FoldTask]:
     ]
 
 
-def kill_a_train_worker() -> None:
-    """Kill one Ray Train worker among the processes below this one."""
+def train_workers() -> set[int]:
+    """Ray Train's workers among the processes below this one."""
     parent, title = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -67,14 +67,11 @@ def kill_a_train_worker() -> None:
                 title[int(entry.name)] = (entry / "cmdline").read_text()
             except OSError:
                 continue  # ended meanwhile
-    workers = [pid for pid, text in title.items() if text.startswith("ray::") and "TrainWorker" in text]
 
     def is_ours(pid: int) -> bool:
         return pid == os.getpid() or (pid in parent and is_ours(parent[pid]))
 
-    ours = [pid for pid in workers if is_ours(pid)]
-    assert ours, sorted(text for text in title.values() if text.startswith("ray::"))
-    os.kill(ours[0], signal.SIGKILL)
+    return {pid for pid, text in title.items() if text.startswith("ray::") and "TrainWorker" in text and is_ours(pid)}
 
 
 def test_folds_equal_a_plain_loop_exactly(ray_local: None) -> None:
@@ -103,30 +100,49 @@ def test_folds_equal_a_plain_loop_exactly(ray_local: None) -> None:
 def test_a_killed_worker_s_fold_goes_on_from_its_last_state(ray_local: None) -> None:
     """With two workers a fold: one is killed, the fold is tried again, and ends as if nothing had happened."""
     images, target = study()
-    [task] = tasks(1, replace(FIT, epochs=6))
+    [task] = tasks(1, replace(FIT, epochs=16))
     task = replace(task, cnn=replace(TINY, dropout=0.0))
     heard: list[float] = []
+    seen: set[int] = set()
 
     def on_epoch(fold: int, row: Mapping[str, float]) -> None:
         heard.append(row["epoch"])
-        if heard == [1, 2, 3, 4]:
-            kill_a_train_worker()
+        workers = train_workers()
+        seen.update(workers)
+        if heard == list(range(1, 9)):
+            os.kill(min(workers), signal.SIGKILL)
 
     [(result, _)] = train_folds(images, target, [task], FoldResources(workers=2), on_epoch=on_epoch, checkpoint_every=2)
+    assert len(seen) == 4  # two workers, and two in their place
+    assert heard.count(1) == 1  # which did not start anew
+    assert [row["epoch"] for row in result.history] == list(range(1, 17))
     expected, _ = run_fold(images, target, task)
     # Gradients averaged over two workers are those of the whole batch up to rounding.
     np.testing.assert_allclose(result.probability, expected.probability, rtol=1e-3)
-    assert [row["epoch"] for row in result.history] == [1, 2, 3, 4, 5, 6]
-    assert heard[0] == 1
-    assert heard.count(1) == 1  # it did not start anew
 
 
 def test_a_fold_that_cannot_train_says_why_without_retrying(ray_local: None) -> None:
     images, target = study()
-    planned = tasks(2)
-    hopeless = replace(planned[1], fit=replace(FIT, learning_rate=1e30))
-    with pytest.raises(FoldError, match=r"fold 2: .*loss is .*a lower learning rate may help"):
-        train_folds(images, target, [planned[0], hopeless], FoldResources())
+    hopeless = tasks(1, replace(FIT, learning_rate=1e30))
+    with pytest.raises(FoldError, match=r"^fold 1: .*loss is .*a lower learning rate may help"):
+        train_folds(images, target, hopeless, FoldResources())
+
+
+def test_a_fold_whose_workers_keep_dying_is_given_up(ray_local: None) -> None:
+    """Clear error after the retries, and the other fold stops early."""
+    images, target = study()
+    planned = tasks(2, replace(FIT, epochs=3000))
+    heard: list[tuple[int, float]] = []
+
+    def on_epoch(fold: int, row: Mapping[str, float]) -> None:
+        heard.append((fold, row["epoch"]))
+        if len({fold for fold, _ in heard}) == 2 and (workers := train_workers()):
+            os.kill(min(workers), signal.SIGKILL)
+
+    with pytest.raises(FoldError, match="^fold [12] failed: .*died") as caught:
+        train_folds(images, target, planned, FoldResources(), on_epoch=on_epoch, max_failures=0)
+    assert "\n" not in str(caught.value)
+    assert max(epoch for _, epoch in heard) < 3000
 
 
 def test_a_fold_too_large_for_the_cluster_is_refused(ray_local: None) -> None:

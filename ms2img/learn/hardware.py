@@ -40,7 +40,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def place(model: nn.Module, device: torch.device) -> None:
-    """Move the model there, convolution weights channels-last: a third off an epoch on a CPU (bench/fit.py)."""
+    """Move the model there, convolution weights channels-last: a third off an epoch on a CPU."""
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
 

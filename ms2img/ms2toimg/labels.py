@@ -22,10 +22,14 @@ class LabelConfig(Config):
     """Which assay is learned, and where its classes begin (MS2toImg, "CNN Architecture and Training Procedure")."""
 
     assay: str = Field(min_length=1, description="column of the sample sheet to predict")
-    low: float = Field(0.4, ge=0, le=1, description="accessions below this, on the 0-1 scale of the assay, are low")
-    high: float = Field(0.6, ge=0, le=1, description="accessions above this, on the 0-1 scale of the assay, are high")
+    low: float = Field(
+        default=0.4, ge=0, le=1, description="accessions below this, on the 0-1 scale of the assay, are low"
+    )
+    high: float = Field(
+        default=0.6, ge=0, le=1, description="accessions above this, on the 0-1 scale of the assay, are high"
+    )
     active: Literal["high", "low"] = Field(
-        "high", description="which class is the active one, whose probability is told"
+        default="high", description="which class is the active one, whose probability is told"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The molecules: 350 natural products and 30 solvent and plastic contaminants, as RDKit molecules with a few counts.
+"""The molecules: some 350 natural products and 30 contaminants from solvents and plastics, with counts of their groups.
 
 ``compounds.csv`` holds name, class, formula and SMILES. The SMILES are constitutional, without stereochemistry: neither
 a mass nor a fragment depends on it, so of stereoisomers one stands for all.
