@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
-
-import pytest
+import subprocess
+import sys
 
 from cluster.connect import connected
-from ms2img.errors import UsageError
 
 
 def test_blocks_nest_and_the_outer_one_owns_the_connection(ray_session):
@@ -18,15 +18,13 @@ def test_blocks_nest_and_the_outer_one_owns_the_connection(ray_session):
     assert ray.is_initialized()
 
 
-def test_an_address_nobody_answers_at_is_one_line(monkeypatch):
-    import ray
-
-    if ray.is_initialized():  # the session's own connection would be used, as it should
-        ray.shutdown()
+def test_an_address_nobody_answers_at_is_one_line():
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # bound and not listening: refused at once, by nobody else's server
         address = f"127.0.0.1:{reserved.getsockname()[1]}"
-        monkeypatch.setenv("RAY_ADDRESS", address)
-        with pytest.raises(UsageError, match=f"RAY_ADDRESS={address}: no Ray cluster answers") as refusal, connected():
-            pass
-    assert "\n" not in str(refusal.value)
+        # A process of its own: this one may hold the session's connection, which would rightly be used.
+        program = "from cluster.connect import connected\nwith connected(): pass"
+        environment = {**os.environ, "RAY_ADDRESS": address}
+        ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert f"UsageError: RAY_ADDRESS={address}: no Ray cluster answers there: " in ended.stderr.splitlines()[-1]
