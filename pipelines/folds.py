@@ -244,7 +244,13 @@ def _reason(error: BaseException) -> str:
     failures = getattr(error, "worker_failures", None)
     if failures:
         error = next(iter(failures.values()))
-    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
+    while (inner := _inside(error)) is not None:
         error = inner
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _inside(error: BaseException) -> BaseException | None:
+    """What an error of Ray is about."""
+    held = (getattr(error, name, None) for name in ("health_check_failure", "cause", "__cause__"))
+    return next((each for each in held if isinstance(each, BaseException)), None)

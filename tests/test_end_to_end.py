@@ -81,7 +81,7 @@ def test_the_report_says_what_was_measured(inside, trained):
     assert "models:/ms2img-sim-dpph" in page
 
 
-def test_prediction_of_unseen_files_names_the_bad_one(inside, trained, capsys):
+def test_prediction_of_unseen_files_names_the_bad_one(inside, trained, capsys, monkeypatch):
     sheet = pd.read_csv("study/samples.csv").set_index("sample_id")
     unseen = [f"study/{sheet.loc[sample, 'path']}" for sample in trained["unused_sample_ids"][:3]]
     Path("broken.mgf").write_text("BEGIN IONS\nPEPMASS=300\n")
@@ -97,7 +97,7 @@ def test_prediction_of_unseen_files_names_the_bad_one(inside, trained, capsys):
 
     import mlflow
 
-    mlflow.set_tracking_uri(f"sqlite:///{inside}/.ms2img/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{inside}/.ms2img/mlflow.db")
     model = mlflow.pyfunc.load_model(trained["model"])
     direct = model.predict(pd.DataFrame({"path": [*unseen, "broken.mgf", "absent.mgf"]}))
     assert direct["probability"][: len(unseen)].tolist() == [

@@ -190,6 +190,26 @@ def test_same_seed_same_weights_and_nobody_else_s_randomness() -> None:
     assert not equal(first.weights, train(replace(CONFIG, seed=2)).weights)
 
 
+class Unshuffled(Batches):
+    """The same batch in every epoch."""
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        images, target = study()
+        yield Batch(as_input(torch.tensor(images)), torch.tensor(target, dtype=torch.float32), len(images), 1.0)
+
+    def validation(self) -> Iterator[Batch]:
+        yield from ()
+
+
+def test_every_epoch_drops_other_units() -> None:
+    """With a step too small to move a weight, only dropout tells two epochs of one batch apart."""
+    config = replace(CONFIG, epochs=2, learning_rate=1e-12)
+    for dropout, same in ((0.0, True), (0.5, False)):
+        result = fit(build_cnn(replace(TINY, dropout=dropout), 16, 15, seed=2), Unshuffled(), config)
+        first, second = (row["train_loss"] for row in result.history)
+        assert (first == pytest.approx(second, rel=1e-6)) == same
+
+
 @pytest.mark.parametrize("cnn", [TINY, replace(TINY, batch_norm=True, pool="each")])
 @pytest.mark.parametrize("validation", [10, 0])
 def test_resumed_training_equals_an_unbroken_one_bit_for_bit(cnn: CnnConfig, validation: int, tmp_path: Path) -> None:
@@ -241,17 +261,19 @@ def test_workers_share_every_batch_exactly_once(size: int, batch: int, world: in
     assert size < 4 or not all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
+UNEVEN = 13  # leaves 23 images: batches of 11 = 6 + 5, 11, and 1, of which the second of two workers has none
+
+
 def _worker(rank: int, world: int, folder: str) -> None:
     from safetensors.torch import save_file
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     network = build_cnn(replace(TINY, dropout=0.0), 16, 15, seed=2)
-    config = replace(CONFIG, batch_size=12)  # 26 images: the last batch has 2, one for each worker of two
-    result = fit(
-        nn.parallel.DistributedDataParallel(network), batches_of(config, rank=rank, world_size=world), config,
-        Recorder(stop_after=3 if rank == 0 else None),
-    )  # fmt: skip
+    config = replace(CONFIG, batch_size=11)
+    batches = batches_of(config, validation=UNEVEN, rank=rank, world_size=world)
+    recorder = Recorder(stop_after=3 if rank == 0 else None)
+    result = fit(nn.parallel.DistributedDataParallel(network), batches, config, recorder)
     save_file(result.weights, f"{folder}/{rank}.safetensors")
     (Path(folder) / f"{rank}.json").write_text(json.dumps([row["train_loss"] for row in result.history]))
     dist.destroy_process_group()
@@ -262,7 +284,7 @@ def test_two_workers_equal_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     mp.spawn(_worker, args=(2, str(tmp_path)), nprocs=2)
-    alone = train(replace(CONFIG, batch_size=12, epochs=3), replace(TINY, dropout=0.0))
+    alone = train(replace(CONFIG, batch_size=11, epochs=3), replace(TINY, dropout=0.0), validation=UNEVEN)
     for rank in range(2):
         found = load_file(tmp_path / f"{rank}.safetensors")
         for name, value in alone.weights.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from cluster.connect import connected
 from ms2img.errors import UsageError
 from ms2img.learn.fit_config import FitConfig
 from ms2img.learn.splits import Fold
@@ -24,12 +23,6 @@ pytestmark = pytest.mark.ray
 
 TINY = CnnConfig(filters=4, dense_layers=2, units=16, dropout=0.3)
 FIT = FitConfig(epochs=4, batch_size=6, learning_rate=3e-3, seed=5, threads=1, precision="float32", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def ray_local() -> Iterator[None]:
-    with connected(num_cpus=2):
-        yield
 
 
 def study() -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +67,7 @@ def train_workers() -> set[int]:
     return {pid for pid, text in title.items() if text.startswith("ray::") and "TrainWorker" in text and is_ours(pid)}
 
 
-def test_folds_equal_a_plain_loop_exactly(ray_local: None) -> None:
+def test_folds_equal_a_plain_loop_exactly(ray_session: None) -> None:
     """Two folds and a refit, two at a time; the driver hears of every epoch, and weights come where they are kept."""
     images, target = study()
     whole = Fold(REFIT, train=np.arange(24), validation=np.empty(0, dtype=np.int64), test=np.arange(24, 30))
@@ -97,7 +90,7 @@ def test_folds_equal_a_plain_loop_exactly(ray_local: None) -> None:
             assert weights == {}
 
 
-def test_a_killed_worker_s_fold_goes_on_from_its_last_state(ray_local: None) -> None:
+def test_a_killed_worker_s_fold_goes_on_from_its_last_state(ray_session: None) -> None:
     """With two workers a fold: one is killed, the fold is tried again, and ends as if nothing had happened."""
     images, target = study()
     [task] = tasks(1, replace(FIT, epochs=16))
@@ -121,14 +114,14 @@ def test_a_killed_worker_s_fold_goes_on_from_its_last_state(ray_local: None) -> 
     np.testing.assert_allclose(result.probability, expected.probability, rtol=1e-3)
 
 
-def test_a_fold_that_cannot_train_says_why_without_retrying(ray_local: None) -> None:
+def test_a_fold_that_cannot_train_says_why_without_retrying(ray_session: None) -> None:
     images, target = study()
     hopeless = tasks(1, replace(FIT, learning_rate=1e30))
     with pytest.raises(FoldError, match=r"^fold 1: .*loss is .*a lower learning rate may help"):
         train_folds(images, target, hopeless, FoldResources())
 
 
-def test_a_fold_whose_workers_keep_dying_is_given_up(ray_local: None) -> None:
+def test_a_fold_whose_workers_keep_dying_is_given_up(ray_session: None) -> None:
     """Clear error after the retries, and the other fold stops early."""
     images, target = study()
     planned = tasks(2, replace(FIT, epochs=3000))
@@ -145,7 +138,7 @@ def test_a_fold_whose_workers_keep_dying_is_given_up(ray_local: None) -> None:
     assert max(epoch for _, epoch in heard) < 3000
 
 
-def test_a_fold_too_large_for_the_cluster_is_refused(ray_local: None) -> None:
+def test_a_fold_too_large_for_the_cluster_is_refused(ray_session: None) -> None:
     images, target = study()
     with pytest.raises(
         UsageError, match=r"a fold takes 1 x \(3 CPUs, 0 GPUs\), but the Ray cluster has 2 CPUs, 0 GPUs"

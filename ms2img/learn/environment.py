@@ -1,4 +1,8 @@
-"""Process-wide settings that torch's libraries read once, when they are loaded: to be set before torch is imported."""
+"""Process-wide settings that torch's libraries read once, when they are loaded: to be set before torch is imported.
+
+They belong to whoever owns the process, so importing this package sets none of them: `pipelines.folds` starts its
+workers with them, and a notebook that trains calls `prepare_environment` in its first cell.
+"""
 
 from __future__ import annotations
 
