@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Eta
 
 LINE_EVERY_SECONDS = 15.0  # away from a terminal: at most one line in this time (ours)
+FORECAST_FROM = 0.05  # share of the steps done before a line tells the time left (ours)
 
 
 class Steps:
@@ -59,6 +60,9 @@ class Steps:
         elif self._lines and (self.done >= self.total or time.monotonic() - self._last_line > LINE_EVERY_SECONDS):
             self._last_line = time.monotonic()
             elapsed = self._last_line - self._started
-            left = elapsed / self.done * (self.total - self.done) if self.done else 0.0
-            tail = f", about {left:.0f} s left" if self.done < self.total else f" in {elapsed:.0f} s"
+            tail = f" in {elapsed:.0f} s"
+            if self.done < self.total:
+                # The first steps carry the start of workers: no forecast from them.
+                known = self.done >= FORECAST_FROM * self.total
+                tail = f", about {elapsed / self.done * (self.total - self.done):.0f} s left" if known else ""
             print(f"{self.what}: {self.done}/{self.total}{tail} {note}".rstrip(), file=sys.stderr, flush=True)
