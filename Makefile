@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SAMPLES ?=
 ASSAY   ?= dpph
+RUNS    ?= 100000
 
-.PHONY: demo test setup lint types test-slow bench lock clean
+.PHONY: demo test setup lint types test-slow fuzz bench lock clean
 
 ## The whole job on a simulated study, or on your own: make demo SAMPLES=my.csv ASSAY=dpph
 demo: setup
@@ -36,6 +37,10 @@ types: setup
 ## What takes longer: minutes, not seconds
 test-slow: setup
 	@$(BIN)/python -m pytest -q -m slow
+
+## Coverage-guided fuzzing of every reader; what fails is kept in fuzz-failures/
+fuzz: setup
+	@$(BIN)/python -m fuzz.readers --runs $(RUNS)
 
 ## The tables in docs/performance.md
 bench: setup

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ms2img.errors import UsageError
+from ms2img.errors import JobError, UsageError
 
 CONNECT_SECONDS = 10
 
@@ -21,10 +23,12 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
     The cluster at ``RAY_ADDRESS`` is used where that is set; otherwise a private Ray is started on this machine with
     `num_cpus` CPUs (default: all) and stopped at the end. Blocks nest: an inner one uses the outer one's connection.
 
-    Raises `UsageError` when Ray is not installed or the named cluster does not answer.
+    Raises `UsageError` when Ray is not installed or the named cluster does not answer, `JobError` when Ray does not
+    start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the machine unasked
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # our progress counts runs; Ray Data's lines count blocks
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a call after Ray has died must not start another one
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # today's default, without its warning
     # Zero-copy views of shared memory are read-only; torch warns about each. What we write to, we copy first.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -37,6 +41,8 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    is_main = threading.current_thread() is threading.main_thread()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
@@ -46,10 +52,36 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
             ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **quiet)
     except OSError as error:
         raise UsageError(f"RAY_ADDRESS={address}: no Ray cluster answers there: {error}") from None
+    except Exception as error:  # Ray raises bare ones when its processes die or time out while they start
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise JobError(f"Ray could not be started: {reason}") from None
+    if is_main:  # Ray puts its own handler there, which ends the process without a word
+        signal.signal(signal.SIGTERM, on_sigterm or signal.SIG_DFL)
+    # What Ray prints by itself goes to standard output, which is for results: pages of its log when it is killed.
+    ray._private.worker.print_to_stdstream = lambda *_args, **_options: None
     try:
         yield
+    except BaseException:
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)  # it would report its own end, by pages
+        raise
     finally:
         ray.shutdown()
+
+
+def ray_is_alive() -> bool:
+    """Whether the Ray we are connected to still has its processes: those of this machine, else its head's port."""
+    import ray
+
+    if not ray.is_initialized():
+        return False
+    node = ray._private.worker._global_node
+    if node is not None and node.head:
+        return not {"gcs_server", "raylet"} & {kind for kind, _ in node.dead_processes()}
+    try:
+        _require_listener(ray.get_runtime_context().gcs_address)
+    except OSError:
+        return False
+    return True
 
 
 def _require_listener(address: str) -> None:

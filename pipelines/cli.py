@@ -19,16 +19,19 @@ from typer.exceptions import TyperException
 import ms2img
 from ms2img.errors import Ms2imgError, UsageError
 from pipelines.command import Output, Result, command, mean_and_sd
-from pipelines.convert import ConvertConfig
+from pipelines.conversion.config import ConvertConfig
 from pipelines.demo import DemoConfig, demo
 from pipelines.models import ModelsConfig
 from pipelines.predict import PredictConfig
+from pipelines.qc import QcConfig
 from pipelines.report.config import ReportConfig
 from pipelines.sheet import SheetConfig, sheet
 from pipelines.simulate import SimulateConfig, simulate
+from pipelines.termination import EXIT_STATUS, Terminated, sigterm_raises
 from pipelines.train import TrainConfig
 
 INTERRUPTED = 130
+SHOWN_FINDINGS = 15  # of a quality control; findings.csv has all
 SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
 
 app = typer.Typer(
@@ -59,9 +62,11 @@ command(app, "simulate", SimulateConfig, arguments=("out",))(simulate)
 @command(app, "convert", ConvertConfig, arguments=("samples", "out"))
 def _convert(config: ConvertConfig, output: Output) -> Result:
     """Turn the runs of a sample sheet into a Parquet data set of images; only what is new or changed is done."""
-    from pipelines.convert import convert
+    from pipelines.convert import convert, verify
 
-    summary = convert(config, quiet=output.quiet)
+    if config.verify:
+        return verify(config, output)
+    summary = convert(config, quiet=output.quiet, notice=output.warn)
     for row in summary.errors[:SHOWN_FAILURES]:
         place = f"{row['path']}, {row['position']}" if row["position"] else row["path"]
         output.warn(f"{row['sample_id']}: {place}: {row['message']} [{row['code']}]")
@@ -71,7 +76,29 @@ def _convert(config: ConvertConfig, output: Output) -> Result:
         f"{summary.converted} converted, {summary.unchanged} unchanged, {summary.failed} failed -> {summary.output}"
     )
     counts = {"converted": summary.converted, "unchanged": summary.unchanged, "failed": summary.failed}
-    return Result({**counts, "output": summary.output}, status=3 if summary.failed else 0)
+    if summary.failed > summary.allowed:
+        output.say(f"more failed than --max-failures {config.max_failures} allows: exit status 3")
+    return Result({**counts, "output": summary.output}, status=3 if summary.failed > summary.allowed else 0)
+
+
+@command(app, "qc", QcConfig, arguments=("images",))
+def _qc(config: QcConfig, output: Output) -> Result:
+    """Tell which runs of a converted batch to distrust and why: a table a run, findings, and a report page."""
+    from pipelines.qc import qc
+
+    summary = qc(config, quiet=output.quiet)
+    for finding in summary.findings[:SHOWN_FINDINGS]:
+        output.say(f"  {finding.code}: {finding.subject or 'all runs'}: {finding.text}")
+    if len(summary.findings) > SHOWN_FINDINGS:
+        output.say(f"  ... and {len(summary.findings) - SHOWN_FINDINGS} more in {summary.output}/findings.csv")
+    for gap in summary.gaps:
+        output.say(f"  not judged: {gap}")
+    output.say(
+        f"{summary.flagged} of {summary.images} runs to look at, {summary.failed + summary.missing} without an image "
+        f"-> {summary.output}/report.html"
+    )
+    values = {name: value for name, value in asdict(summary).items() if name != "findings"}
+    return Result({**values, "findings": summary.counts(), "seconds": round(summary.seconds, 1)})
 
 
 @command(app, "train", TrainConfig, arguments=("images",))
@@ -187,17 +214,23 @@ def _demo(config: DemoConfig, output: Output) -> Result:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status (0 done, 1 internal, 2 usage, 3 failures, 130 interrupted)."""
+    """Run one command; return its exit status.
+
+    0 done, 1 internal, 2 usage, 3 failures, 130 interrupted, 143 terminated.
+    """
     given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
     try:
-        status = invoke(given).status
+        with sigterm_raises():
+            status = invoke(given).status
     except TyperException as error:  # what the parser refuses
         return _refuse(error.format_message().replace("Value error, ", "").rstrip("."), 2, debug)
     except Ms2imgError as error:
         return _refuse(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _refuse("interrupted; run the same command again to go on", INTERRUPTED, debug)
+    except Terminated:
+        return _refuse("terminated; run the same command again to go on", EXIT_STATUS, debug)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else "no message"
         return _refuse(f"internal error: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -59,7 +57,3 @@ class Cohort:
         return data_fingerprint(
             {sample: sources[sample] for sample in self.labels.sample_ids}, self.image_set.render_fingerprint
         )
-
-    def sheet_digest(self) -> str:
-        """A hash of the sheet as it lies on disk."""
-        return hashlib.blake2b(Path(self.sheet.path).read_bytes(), digest_size=16).hexdigest()

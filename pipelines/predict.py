@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from ms2img.config import Config
-from ms2img.errors import Code, RunError, UsageError
-from ms2img.io.atomic import replace_file
+from ms2img.errors import RunError, UsageError
+from ms2img.io import storage
+from ms2img.io.location import file_name, parent, suffix
 from pipelines.progress import Steps
 
 if TYPE_CHECKING:
@@ -31,15 +33,16 @@ class PredictConfig(Config):
         "model folder"
     )
     input: tuple[str, ...] = Field(
-        min_length=1, description="run files, folders of them, or one sample sheet (CSV, TSV or Parquet)"
+        min_length=1,
+        description="run files, folders of them, or one sample sheet (CSV, TSV or Parquet); local or s3://",
     )
-    out: str = Field("predictions.csv", description="table of predictions to write, .csv or .parquet")
+    out: str = Field("predictions.csv", description="table of predictions to write, .csv or .parquet, local or s3://")
     allow_outside: bool = Field(False, description="let paths in the sheet climb above the sheet's folder by '..'")
 
     @field_validator("out")
     @classmethod
     def _out_has_a_known_suffix(cls, out: str) -> str:
-        if Path(out).suffix.lower() not in OUT_SUFFIXES:
+        if suffix(out) not in OUT_SUFFIXES:
             raise ValueError(f"expected a name that ends in {' or '.join(OUT_SUFFIXES)}")
         return out
 
@@ -65,20 +68,20 @@ def predict(config: PredictConfig, *, quiet: bool = False) -> PredictSummary:
     from ms2img.tracking import flavor
     from ms2img.tracking.pull import pulled
 
-    out = Path(config.out)
+    storage.require_access([*config.input, config.out])
     frame = input_frame(config.input, allow_outside=config.allow_outside)
-    _require_writable(out, config.input, frame)
+    _require_writable(config.out, config.input, frame)
     with pulled(config.model) as (bundle, source):
         predictor = flavor.load_bundle(bundle)
     with Steps(len(frame), "predict", quiet=quiet) as progress:
         answer = predictor.predict(frame, progress=progress.advance)
-    write_answer(answer, out)
+    write_answer(answer, config.out)
     failed = answer[answer["error"] != ""]
     return PredictSummary(
         predicted=len(answer) - len(failed),
         failed=len(failed),
         active=int((answer["label"] == "active").sum()),
-        output=str(out),
+        output=config.out,
         model=source.uri,
         model_version=predictor.model_version,
         errors=[dict(row) for row in failed[["sample_id", "path", "error"]].to_dict("records")],
@@ -113,14 +116,14 @@ def input_frame(inputs: Sequence[str], *, allow_outside: bool = False) -> pd.Dat
     return pd.DataFrame(rows, columns=["sample_id", "path", "quant_path", "column", "format"], dtype=object)
 
 
-def write_answer(answer: pd.DataFrame, out: Path) -> None:
-    """Write the table as CSV or Parquet by one rename, so that no reader sees half of it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(out) as temporary:
-        if out.suffix.lower() == ".parquet":
-            answer.to_parquet(temporary, index=False)
-        else:
-            answer.to_csv(temporary, index=False, lineterminator="\n")
+def write_answer(answer: pd.DataFrame, out: str) -> None:
+    """Write the table as CSV or Parquet at once, so that no reader sees half of it."""
+    content = io.BytesIO()
+    if suffix(out) == ".parquet":
+        answer.to_parquet(content, index=False)
+    else:
+        answer.to_csv(content, index=False, lineterminator="\n")
+    storage.folder(parent(out)).write(file_name(out), content.getvalue())
 
 
 def _kind(path: str) -> str:
@@ -128,20 +131,14 @@ def _kind(path: str) -> str:
 
     Content is asked before the name: an MS-DIAL export may be called .tsv, a feature table is a .csv.
     """
-    from ms2img.io import quant
-    from ms2img.io.read import sniff
-    from ms2img.io.text import open_text
+    from ms2img.io.run_files import QUANT, format_or_reason
 
-    if Path(path).is_dir():
+    if storage.is_folder(path):
         return FOLDER
-    try:
-        return sniff(path)
-    except RunError as error:
-        if error.code is Code.UNKNOWN_FORMAT:
-            with open_text(path) as stream:
-                if stream.readline(len(quant.ID_COLUMN) + 2).lstrip('"').startswith(quant.ID_COLUMN):
-                    return FEATURE_TABLE
-        return SHEET if Path(path).suffix.lower() in SHEET_SUFFIXES else ""
+    answer = format_or_reason(path)
+    if isinstance(answer, RunError):
+        return SHEET if suffix(path) in SHEET_SUFFIXES else ""
+    return FEATURE_TABLE if answer == QUANT else answer
 
 
 def _drafted(kinds: Iterable[str]) -> tuple[str, ...]:
@@ -169,10 +166,17 @@ def _rows_of_draft(paths: Sequence[str]) -> list[_InputRow]:
     return [(run.sample_id, run.path, run.quant_path, run.column, None) for run in runs]
 
 
-def _require_writable(out: Path, inputs: Sequence[str], frame: pd.DataFrame) -> None:
-    if out.is_dir():
+def _require_writable(out: str, inputs: Sequence[str], frame: pd.DataFrame) -> None:
+    read = {*inputs, *frame["path"], *frame["quant_path"].dropna()}
+    if storage.is_folder(out):
         raise UsageError(f"{out}: is a folder; --out names a file")
-    if out.exists():
-        read = {*inputs, *frame["path"], *frame["quant_path"].dropna()}
-        if any(Path(each).exists() and out.samefile(each) for each in read):
-            raise UsageError(f"{out}: is one of the inputs; --out must name another file")
+    if out in read or any(_same_file(out, each) for each in read):
+        raise UsageError(f"{out}: is one of the inputs; --out must name another file")
+
+
+def _same_file(out: str, other: str) -> bool:
+    """Whether two local paths are of one file, by another spelling or a link."""
+    both = (Path(out), Path(other))
+    if any(map(storage.is_remote, (out, other))) or not all(path.exists() for path in both):
+        return False
+    return both[0].samefile(both[1])

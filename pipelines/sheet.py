@@ -13,9 +13,10 @@ class SheetConfig(Config):
 
     files: tuple[str, ...] = Field(
         min_length=1,
-        description="run files, folders of them, an MS-DIAL alignment export, or an mzmine feature table with its MGF",
+        description="run files, folders of them, an MS-DIAL alignment export, or an mzmine feature table with its MGF; "
+        "local or s3://",
     )
-    out: str = Field(description="sample sheet to write, .csv or .tsv")
+    out: str = Field(description="sample sheet to write, .csv or .tsv, local or s3://")
     assay: str = Field("assay", description="name of the empty column for your assay values")
     force: bool = Field(False, description="overwrite an existing sheet")
 
@@ -34,7 +35,7 @@ def sheet(config: SheetConfig, output: Output) -> Result:
     output.say(f"Next: ms2img convert {summary.path} OUT")
     return Result(
         {
-            "output": str(summary.path),
+            "output": summary.path,
             "runs": summary.n_runs,
             "kinds": summary.kinds,
             "accessions": summary.n_accessions,

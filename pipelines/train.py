@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from ms2img import __version__
+from ms2img.io.location import absolute
 from ms2img.ms2toimg.labels import LabelConfig
 from ms2img.ms2toimg.render_config import RenderConfig
 from pipelines.cohort import Cohort
@@ -41,8 +41,8 @@ METRICS_ON_THE_CARD = ("auc_mean", "auc_sd", "accession_accuracy_mean", "accessi
 class TrainConfig(LabelConfig):
     """Options of ``ms2img train``."""
 
-    images: str = Field(description="image data set: the OUT folder of ms2img convert")
-    samples: str = Field(description="sample sheet with the assay column")
+    images: str = Field(description="image data set: the OUT folder of ms2img convert (local or s3://)")
+    samples: str = Field(description="sample sheet with the assay column (local or s3://)")
     folds: int = Field(5, ge=2, description="folds of the cross-validation over accessions")
     preset: Literal["paper", "small"] = Field(
         "paper", description="network: 'paper' is MS2toImg's, 'small' is for some tens of accessions"
@@ -129,8 +129,8 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainSummary:
             config=config.model_dump(mode="json"),
             tags={"assay": config.assay, "preset": config.preset, "simulated": cohort.simulated},
             inputs=[
-                InputData("samples", str(cohort.sheet.path), cohort.sheet_digest()),
-                InputData("images", str(Path(config.images).resolve()), cohort.image_set.fingerprint),
+                InputData("samples", absolute(config.samples), cohort.sheet.digest),
+                InputData("images", absolute(config.images), cohort.image_set.fingerprint),
             ],
         ) as run,
     ):
@@ -175,8 +175,8 @@ def _about(config: TrainConfig, cohort: Cohort, prints: Mapping[str, str], *, se
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
-        "samples": str(cohort.sheet.path.resolve()),
-        "images": str(Path(config.images).resolve()),
+        "samples": absolute(config.samples),
+        "images": absolute(config.images),
         "preset": config.preset,
         "seed": config.seed,
         "config": config.model_dump(mode="json"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from s3_servers import S3Server, have_servers, moto_server, rclone_server
 
 #: Where the public real files lie; absent on a user's machine, always present in continuous integration.
 SHARED = Path(os.environ.get("MS2IMG_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
@@ -20,6 +21,45 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no real data at {SHARED / 'data'}; set MS2IMG_SHARED to the folder that holds data/")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def rclone_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One rclone S3 server for all tests; tests take `s3`."""
+    if missing := have_servers():
+        pytest.skip(f"no S3 server to test with: {missing} is not installed")
+    with rclone_server(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One moto server for all tests; tests take `s3_conditional`."""
+    if missing := have_servers():
+        pytest.skip(f"no S3 server to test with: {missing} is not installed")
+    with moto_server(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(rclone_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """A real S3 server that checks signatures, with an empty bucket `bucket`; this process's environment names it."""
+    return _ready(rclone_process, monkeypatch)
+
+
+@pytest.fixture
+def s3_conditional(moto_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """As `s3`, but a server with conditional writes (which does not check signatures)."""
+    return _ready(moto_process, monkeypatch)
+
+
+def _ready(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    server.bucket("bucket")
+    return server
 
 
 @pytest.fixture(scope="session")

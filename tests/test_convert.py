@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,23 +12,22 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from mgf_files import readers_of, slow, spectrum
 
 from ms2img.errors import UsageError
-from ms2img.io.compaction import STAGING
 from ms2img.io.images import load_images
-from ms2img.io.read import read_run
+from ms2img.io.lease import Lease
+from ms2img.io.msdial_alignment import read_alignment_runs
+from ms2img.io.read import read_run, read_runs
 from ms2img.io.sheet import Sheet
+from ms2img.io.storage import folder
 from ms2img.ms2toimg.points import points_from_spectra
 from ms2img.ms2toimg.render import render
 from pipelines import cli
-from pipelines.convert import ConvertConfig, convert
+from pipelines.conversion import job
+from pipelines.convert import ConvertConfig, ConvertSummary, convert
 
 pytestmark = pytest.mark.usefixtures("ray_session")
-
-
-def spectrum(precursor: float, peaks: list[tuple[float, float]]) -> str:
-    lines = "\n".join(f"{mz} {intensity}" for mz, intensity in peaks)
-    return f"BEGIN IONS\nPEPMASS={precursor} 1000\nMSLEVEL=2\nSCANS=1\n{lines}\nEND IONS\n"
 
 
 @pytest.fixture
@@ -62,7 +60,8 @@ EXPECTED_CODES = {
 
 
 def config(study: Path, **options: object) -> ConvertConfig:
-    return ConvertConfig(samples=str(study / "samples.csv"), out=str(study / "out"), size="75x70", **options)
+    values = {"samples": str(study / "samples.csv"), "out": str(study / "out"), "size": "75x70", **options}
+    return ConvertConfig(**values)
 
 
 def files_below(out: Path) -> dict[str, bytes]:
@@ -101,7 +100,8 @@ def test_a_second_run_does_only_what_is_missing_or_changed(study):
     again = convert(config(study), quiet=True)
     assert (again.converted, again.unchanged, again.failed) == (0, 3, 7)
     assert files_below(study / "out") == before
-    assert set(pq.read_table(study / "out" / "errors.parquet")["attempts"].to_pylist()) == {2}
+    attempts = {row["sample_id"]: row["attempts"] for row in again.errors}
+    assert attempts == {**dict.fromkeys(EXPECTED_CODES, 1), "gone": 2}  # the others' files are what they were
 
     (study / "two.mgf").write_text(spectrum(640.0, [(77.0, 3.0)]))
     (study / "gone.mgf").write_text(spectrum(205.0, [(77.0, 3.0)]))
@@ -134,26 +134,117 @@ def test_a_wrong_output_or_sheet_is_refused_before_any_work(study, prepare, opti
     assert files_below(study) == before
 
 
-def test_killed_at_any_moment_a_second_run_gives_the_undisturbed_data_set(shared, tmp_path):
-    sheet = shared / "data" / "qemistree" / "samples.csv"
-    undisturbed = convert(ConvertConfig(samples=str(sheet), out=str(tmp_path / "a"), size="75x70"), quiet=True)
-    assert (undisturbed.converted, undisturbed.failed) == (98, 0)
+def test_an_unchanged_data_set_is_left_without_a_task(study, monkeypatch):
+    first = convert(config(study, samples=str(good_sheet(study))), quiet=True)
+    assert (first.converted, first.failed) == (3, 0)
+    before = files_below(study / "out")
+    monkeypatch.setattr(job, "on_workers", None)  # nothing is to be given to a worker
+    again = convert(config(study, samples=str(good_sheet(study))), quiet=True)
+    assert (again.converted, again.unchanged, again.failed) == (0, 3, 0)
+    assert files_below(study / "out") == before
 
-    out = tmp_path / "b"
-    arguments = ["convert", str(sheet), str(out), "--size", "75x70"]
-    command = [sys.executable, "-c", "import sys; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    driver = subprocess.Popen([*command, *arguments], env=environment, start_new_session=True, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 90
-    while not list((out / STAGING).glob("[!.]*.parquet")):  # killed as soon as one unit is staged
-        assert driver.poll() is None, driver.stderr.read()
+
+def good_sheet(study: Path) -> Path:
+    sheet = study / "good.csv"
+    sheet.write_text("sample_id,path\none,one.mgf\ntwo,two.mgf\nthree,three.mgf\n")
+    return sheet
+
+
+def test_equal_content_is_unchanged_whatever_its_time_and_rehash_looks_again(study):
+    options = {"samples": str(good_sheet(study))}
+    convert(config(study, **options), quiet=True)
+    images = files_below(study / "out" / "images")
+    os.utime(study / "one.mgf", ns=(5, 5))
+    touched = convert(config(study, **options), quiet=True)
+    assert (touched.converted, touched.unchanged) == (0, 3)
+    versions = {row["path"]: row["version"] for row in pq.read_table(study / "out" / "sources.parquet").to_pylist()}
+    assert versions[str(study / "one.mgf")] == "5"
+
+    # The same size and time, other content: what only --rehash can see.
+    text = (study / "two.mgf").read_text()
+    (study / "two.mgf").write_text(text.replace("120.5", "130.5"))
+    os.utime(study / "two.mgf", ns=(int(versions[str(study / "two.mgf")]),) * 2)
+    blind = convert(config(study, **options), quiet=True)
+    assert (blind.converted, files_below(study / "out" / "images")) == (0, images)
+    seen = convert(config(study, rehash=True, **options), quiet=True)
+    assert (seen.converted, seen.unchanged) == (1, 2)
+
+
+def test_failed_runs_are_tried_again_when_there_is_a_reason(study):
+    convert(config(study), quiet=True)
+    os.utime(study / "nan.mgf", ns=(7, 7))  # another version of the file: worth a look
+    attempts = {row["sample_id"]: row["attempts"] for row in convert(config(study), quiet=True).errors}
+    assert attempts == {**dict.fromkeys(EXPECTED_CODES, 1), "gone": 2, "nan": 2}
+    again = convert(config(study, retry_errors=True), quiet=True)
+    assert {row["sample_id"]: row["attempts"] for row in again.errors} == {
+        **dict.fromkeys(EXPECTED_CODES, 2),
+        "gone": 3,
+        "nan": 3,
+    }
+
+
+def test_a_limit_is_tried_again_when_it_is_another(study):
+    """100 MB hold no reader at all, so every run fails, and none of them is tried again until the limit is raised."""
+    options = {"samples": str(good_sheet(study))}
+    small = convert(config(study, memory_limit=100, **options), quiet=True)
+    assert {row["code"] for row in small.errors} == {"memory-limit"}
+    same = convert(config(study, memory_limit=100, **options), quiet=True)
+    assert [row["attempts"] for row in same.errors] == [1, 1, 1]
+    assert convert(config(study, **options), quiet=True).converted == 3
+
+
+@pytest.mark.parametrize(("allowed", "status"), [("0", 3), ("6", 3), ("7", 0), ("70%", 0), ("69.9%", 3)])
+def test_the_exit_status_follows_max_failures(study, allowed, status, capsys):
+    arguments = ["convert", str(study / "samples.csv"), str(study / "out"), "--size", "75x70"]
+    assert cli.main([*arguments, "--max-failures", allowed]) == status
+    assert ("--max-failures" in capsys.readouterr().out) == (status == 3)
+
+
+@pytest.mark.parametrize("text", ["-1", "five", "101%", "1.5", "%"])
+def test_a_wrong_max_failures_is_a_usage_error(text, capsys):
+    assert cli.main(["convert", "a.csv", "out", f"--max-failures={text}"]) == 2
+    assert "expected a number of runs like 10, or a share of them like 5%" in capsys.readouterr().err
+
+
+def test_an_output_that_another_job_writes_is_refused(study):
+    with Lease(folder(str(study / "out")), lambda _: None):
+        with pytest.raises(UsageError, match=f"another job is writing here: process {os.getpid()} on "):
+            convert(config(study), quiet=True)
+        assert {path.name for path in (study / "out").iterdir()} == {".lease.json"}
+
+
+def test_many_runs_of_one_table_and_small_files_in_one_job(shared, tmp_path):
+    """An alignment of 72 runs, a pair, and single files: the rows are those of a plain loop over the runs."""
+    data = shared / "data"
+    rows = ["sample_id,path,column,quant_path"]
+    alignment = data / "msdial" / "msdial4_alignment_72_runs.txt"
+    columns = [run.column for run in read_alignment_runs(str(alignment))]
+    rows += [f"aligned {n},{alignment},{column}," for n, column in enumerate(columns)]
+    rows += [f"{path.stem},{path},," for path in sorted((data / "qemistree" / "mgf").glob("*.mgf"))[:5]]
+    (tmp_path / "samples.csv").write_text("\n".join(rows) + "\n")
+    summary = convert(config(tmp_path), quiet=True)
+    assert (summary.converted, summary.failed) == (77, 0)
+    assert summary.seconds["read"] > 0 < summary.seconds["render"]
+    images = load_images(tmp_path / "out")
+    render_config = config(tmp_path).render_config()
+    some = [run for run in Sheet.read(tmp_path / "samples.csv").runs if run.column in columns[::25] or not run.column]
+    for run, spectra in read_runs(some):
+        expected = render(points_from_spectra(spectra.table, render_config, path=run.path), render_config)
+        np.testing.assert_array_equal(images.images[images.rows_of([run.sample_id])[0]], expected)
+
+
+def test_a_worker_that_dies_is_replaced(study):
+    """The Ray worker itself, not its reader: its task is done again."""
+    bad = slow(study / "slow.mgf")
+    (study / "samples.csv").write_text(f"sample_id,path\nslow,{bad}\none,one.mgf\n")
+    done: list[ConvertSummary] = []
+    thread = threading.Thread(target=lambda: done.append(convert(config(study), quiet=True)))
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not (readers := readers_of(bad)):
         assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
-    assert not (out / "manifest.json").exists()
-
-    resumed = convert(ConvertConfig(samples=str(sheet), out=str(out), size="75x70"), quiet=True)
-    assert resumed.converted + resumed.unchanged == 98
-    assert resumed.unchanged >= 1
-    assert files_below(out) == files_below(tmp_path / "a")
+        time.sleep(0.005)
+    parent = int(Path(f"/proc/{readers[0]}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    thread.join(60)
+    assert (done[0].converted, done[0].failed) == (2, 0)

@@ -140,7 +140,7 @@ def test_what_cannot_be_drafted_is_one_line(tmp_path: Path) -> None:
         ([mgf], existing, "exists already, with what you may have filled in"),
         ([mgf], tmp_path / "new.xlsx", "a sheet is drafted as .csv or .tsv"),
         ([mgf], tmp_path / "no/new.csv", "does not exist"),
-        ([text], new, "expected MGF"),
+        ([text], new, "expected mzML, mzXML, MGF"),
         ([tmp_path / "gone.mgf"], new, "no such file"),
         ([tmp_path / "empty"], new, "no run file in this folder"),
         ([mgf, twin], new, "two runs are called 'a'"),

@@ -137,9 +137,9 @@ def test_wrong_arguments_are_refused_before_any_work(bundle: Path, runs: Path, t
 
 def test_an_old_table_stays_when_the_new_one_cannot_be_written(tmp_path: Path) -> None:
     out = tmp_path / "p.parquet"
-    write_answer(pd.DataFrame({"probability": [0.5]}), out)
+    write_answer(pd.DataFrame({"probability": [0.5]}), str(out))
     with pytest.raises(Exception, match="(?i)convert|expected|type"):
-        write_answer(pd.DataFrame({"probability": [object()]}), out)
+        write_answer(pd.DataFrame({"probability": [object()]}), str(out))
     assert pd.read_parquet(out)["probability"].tolist() == [0.5]
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
 

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raw_runs import b64, cv, msms_xml, mzml_xml
 
 import ms2img.io.read as read_module
 from ms2img.errors import RunError
 from ms2img.io.read import RunSpectra, read_run, read_runs, sniff, source_fingerprint
+from ms2img.io.read_config import ReadOptions
 from ms2img.io.schema import SPECTRA
-from ms2img.io.sheet import Run, Sheet
+from ms2img.io.sheet import FORMATS, Run, Sheet
+from ms2img.ms2toimg.convert import image_row
+from ms2img.ms2toimg.render_config import RenderConfig, RenderOptions
 
 MGF = "BEGIN IONS\nTITLE=a\nPEPMASS=100\n50 1\nEND IONS\n"
 ALIGNMENT = (
@@ -23,6 +27,8 @@ ALIGNMENT = (
 )
 PEAKLIST = "PeakID\tPrecursor m/z\tHeight\tMSMS spectrum\n0\t200\t3\t100:5\n"
 QUANT = "row ID,row m/z,row retention time,a.mzML Peak area\na,100,1,9\n"
+MSP = "Name: a\nPrecursorMZ: 200\nNum Peaks: 1\n50 1\n"
+MZML = mzml_xml(msms_xml())
 
 
 def run(sample_id: str, path: object, **more: str) -> Run:
@@ -43,6 +49,11 @@ def write(folder: Path, text: str | bytes, name: str = "run") -> Path:
         ("\ufeff# comment\r\nCHARGE=1+\r\n\r\n" + MGF.replace("\n", "\r\n"), "mgf"),
         (ALIGNMENT, "msdial-alignment"),
         ("\ufeff" + ALIGNMENT.replace("\n", "\r\n"), "msdial-alignment"),
+        (MSP, "msp"),
+        ("\r\n\r\nNAME: x\r\nPRECURSORMZ: 5\r\nNum_Peaks : 0\r\n", "msp"),
+        ("<?xml version='1.0'?>\n<!-- mzXML -->\n<x:indexedmzML\n>", "mzml"),
+        ("<mzML version='1.1'>" + "x" * (9 << 20), "mzml"),
+        ('<?xml version="1.0"?><!DOCTYPE a><mzXML>', "mzxml"),
         (PEAKLIST, "msdial-peaklist"),
         (PEAKLIST.replace("PeakID", "Peak ID"), "msdial-peaklist"),
         ("\t" * 5000 + "Class\n" + "x" * (3 << 20) + "\n" + ALIGNMENT, "msdial-alignment"),
@@ -56,12 +67,14 @@ def test_formats_are_told_by_content(tmp_path: Path, text: str, expected: str) -
     ("content", "code", "message"),
     [
         (b"", "empty", "0 bytes"),
-        (b"\n\n", "unknown-format", "expected MGF"),
+        (b"\n\n", "unknown-format", "expected mzML, mzXML, MGF"),
         (b"a,b\n1,2\n", "unknown-format", "MS-DIAL alignment"),
-        (b"<?xml version='1.0'?><mzML>", "unknown-format", "looks like XML"),
+        (b"<?xml version='1.0'?><mzML>", "truncated", "ends before its mzML does"),
+        (b"<?xml version='1.0'?><!-- <mzML> -->\n<html></html>", "unknown-format", "starts with <html>"),
+        (b"<html>\n<body>\n", "unknown-format", "neither mzML nor mzXML"),
         (QUANT.encode(), "unknown-format", "name it in the sheet's `quant_path`"),
-        (MGF.encode("utf-16"), "bad-encoding", "UTF-16"),
-        (b"\x1f\x8b\x08\x00\x00", "bad-encoding", "binary"),
+        (MGF.encode("utf-16-le"), "bad-encoding", "UTF-16"),
+        (b"\x1f\x8b\x08\x00\x00", "truncated", "gzip"),
         (bytes(range(256)) * 10, "bad-encoding", "binary"),
     ],
 )
@@ -91,7 +104,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301 (our own)
 
 
-@pytest.mark.parametrize(("text", "column"), [(MGF, None), (ALIGNMENT, "one"), (PEAKLIST, None)])
+@pytest.mark.parametrize(
+    ("text", "column"), [(MGF, None), (ALIGNMENT, "one"), (PEAKLIST, None), (MSP, None), (MZML, None)]
+)
 def test_every_format_ends_in_the_spectra_schema(tmp_path: Path, text: str, column: str | None) -> None:
     more = {"column": column} if column else {}
     spectra = read_run(run("sample-7", write(tmp_path, text), **more))
@@ -199,6 +214,76 @@ def test_real_sheets_read_whole(shared: Path, folder: str, n_runs: int, n_rows: 
 @given(content=st.binary(max_size=300))
 def test_any_bytes_are_spectra_or_a_run_error(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path, content)
-    for format_name in ("mgf", "msdial-alignment", "msdial-peaklist"):
+    for format_name in FORMATS:
         for _, outcome in read_runs([run("a", path), run("b", path, format=format_name)]):
             assert isinstance(outcome, RunError | RunSpectra)
+
+
+def two_scans(**second: object) -> str:
+    """Two repeats of one precursor in profile mode, the second as said, with an MS1 peak 20 ppm beside the first."""
+    params = cv("1000511", value=2) + cv("1000128") + cv("1000130")
+    ion = cv("1000744", value=200) + cv("1000042", value=5)
+    wide = cv("1000828", value=4) + cv("1000829", value=4)
+    survey = msms_xml(1, mz=b64([200.004, 300]), params=params.replace('value="2"', 'value="1"'))
+    scans = (
+        survey
+        + msms_xml(2, params=params, precursor=cv("1000744", value=200))
+        + msms_xml(3, params=params, precursor=ion)
+    )
+    return mzml_xml(scans.replace("<selectedIonList", f"<isolationWindow>{wide}</isolationWindow><selectedIonList"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ms1_window_ppm", 15),
+        ("profile_msms", "refuse"),
+        ("dia_isolation_mz", 7),
+        ("polarity", "negative"),
+        ("merge_mz", 0.01),
+    ],
+)
+def test_no_option_of_reading_is_ignored(tmp_path: Path, name: str, value: object) -> None:
+    path = write(tmp_path, two_scans())
+
+    def outcome(options: ReadOptions | None) -> object:
+        ((_, found),) = read_runs([run("a", path)], options)
+        return str(found) if isinstance(found, RunError) else found.table.to_pylist()
+
+    assert outcome(None) == outcome(ReadOptions())
+    assert outcome(ReadOptions()) != outcome(ReadOptions(**{name: value}))
+    merging = {"merge_mz": 0.01, "merge_rt_seconds": 5}
+    assert outcome(ReadOptions(**merging)) != outcome(ReadOptions(**{**merging, "merge_rt_seconds": 0.5}))
+
+
+def test_options_hold_for_text_formats_too(tmp_path: Path) -> None:
+    text = "".join(
+        f"BEGIN IONS\nPEPMASS={mz} {height}\nRTINSECONDS={rt}\nIONMODE={mode}\n50 1\nEND IONS\n"
+        for mz, height, rt, mode in ((100, 1, 1, "positive"), (100, 2, 9, "positive"), (100, 3, 9, "negative"))
+    )
+    path = write(tmp_path, text)
+    with pytest.raises(RunError, match="2 positive and 1 negative MS/MS spectra in one run"):
+        read_run(run("a", path))
+    table = read_run(run("a", path), ReadOptions(polarity="positive", merge_mz=0.1)).table
+    assert table["precursor_intensity"].to_pylist() == [2.0]
+
+
+def test_an_option_of_reading_is_part_of_what_an_image_is() -> None:
+    fields = set(ReadOptions.model_fields)
+    assert fields < set(RenderOptions.model_fields) <= set(RenderConfig.model_fields)
+    assert RenderConfig().fingerprint() != RenderConfig(merge_mz=0.01).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("name", "n_rows", "n_peaks"),
+    [("apple_surface_swab.mzML", 1305, 2242), ("DDApos_2.mzML.gz", 596, 14_278), ("DOM_b.mzXML", 434, 72_239)],
+)
+def test_real_raw_runs_become_images(shared: Path, name: str, n_rows: int, n_peaks: int) -> None:
+    raw = run("a", shared / "data/raw" / name)
+    spectra = read_run(raw)
+    assert (len(spectra.table), len(spectra.table["mz"].combine_chunks().flatten())) == (n_rows, n_peaks)
+    assert spectra.table["precursor_intensity"].null_count == 0
+    row = image_row(raw, spectra, RenderConfig(), source_fingerprint="")
+    assert (row["ms1_source"], row["image"].any()) == ("file", True)
+    merged = read_run(raw, ReadOptions(merge_mz=0.01)).table
+    assert 0 < len(merged) < n_rows

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ms2img.errors import RunError
+from ms2img.io import mgf as mgf_module
+from ms2img.io import spectra as spectra_module
 from ms2img.io.mgf import read_mgf
 from ms2img.io.spectra import UNNAMED, charge_of_adduct
 
@@ -113,6 +115,10 @@ def test_all_fields_of_one_entry(tmp_path: Path) -> None:
         (["ION=[M+NH4]+"], {"adduct": "[M+NH4]+", "charge": 1, "polarity": "positive"}),
         (["RTINSECONDS="], {"rt_seconds": None}),
         (["RTINSECONDS=10-20"], {"rt_seconds": 15.0}),
+        (["RTINSECONDS=-1"], {"rt_seconds": None}),  # how some programs write an unknown one
+        (["RTINSECONDS=nan"], {"rt_seconds": None}),
+        (["RTINSECONDS=1e400"], {"rt_seconds": None}),
+        (["ADDUCT=[M]0+"], {"charge": None, "polarity": None}),
         (["SCANS=4", "TITLE=t"], {"spectrum_id": "4"}),
         (["SCANS=4", "FEATURE_ID=9"], {"spectrum_id": "9"}),
         (["TITLE=a=b"], {"spectrum_id": "a=b"}),
@@ -157,6 +163,26 @@ def test_bytes_that_are_not_utf8_and_other_line_ends(tmp_path: Path) -> None:
         assert read_mgf(write(tmp_path, variant)).equals(expected)
 
 
+def test_bounds_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusal(text: str) -> tuple[str, str]:
+        with pytest.raises(RunError) as caught:
+            read_mgf(write(tmp_path, text))
+        return caught.value.code, caught.value.position
+
+    good = entry("PEPMASS=1", *["1 1"] * 20)
+    monkeypatch.setattr(mgf_module, "MAX_ENTRY_LINES", 23)
+    assert read_mgf(write(tmp_path, good * 3)).num_rows == 3
+    assert refusal(good + entry("PEPMASS=1", *["1 1"] * 22)) == ("too-large", "spectrum 2, line 24")
+    assert refusal(good + good[:-10])[0] == "truncated"
+    monkeypatch.setattr(mgf_module, "HEADER_CHARS", 100)
+    assert refusal("CHARGE=1+\n" * 20 + good) == ("bad-header", "")
+    monkeypatch.setattr(spectra_module, "MAX_PEAKS", 50)
+    assert refusal(good * 3) == ("too-large", "spectrum 3, lines 47-69")
+    monkeypatch.setattr(spectra_module, "MAX_PEAKS", 1000)
+    monkeypatch.setattr(spectra_module, "MAX_SPECTRA", 2)
+    assert refusal(good * 3) == ("too-large", "spectrum 3, lines 47-69")
+
+
 @pytest.mark.parametrize(
     ("text", "code", "position", "message"),
     [
@@ -178,7 +204,7 @@ def test_bytes_that_are_not_utf8_and_other_line_ends(tmp_path: Path) -> None:
         (entry("PEPMASS=5", "inf 1"), "bad-value", "spectrum 1", "fragment m/z inf"),
         (entry("PEPMASS=5", "1 nan"), "bad-value", "spectrum 1", "fragment intensity nan"),
         (entry("PEPMASS=5", "1 -2"), "bad-value", "spectrum 1", "fragment intensity -2"),
-        (entry("PEPMASS=5", "1 1e39"), "bad-value", "spectrum 1", "fragment intensity 1e+39"),  # beyond float32
+        (entry("PEPMASS=5", "1 1e39"), "bad-value", "spectrum 1", "fragment intensity inf"),  # beyond float32
         (entry("PEPMASS=5", "1 1", "2"), "bad-value", "spectrum 1", "a peak line has one number"),
         (entry("PEPMASS=5", "1,5 1"), "bad-value", "spectrum 1, line 3", "not a peak"),
         (entry("PEPMASS=5", "RTINSECONDS=soon", "1 1"), "bad-value", "spectrum 1", "RTINSECONDS 'soon'"),

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ms2img.errors import RunError
+from ms2img.io import aligned, cells
 from ms2img.io.msdial_alignment import AlignedRun, read_alignment, read_alignment_runs
 from ms2img.io.msdial_peaklist import read_peaklist
 from ms2img.io.spectra import UNNAMED
@@ -181,6 +182,28 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     assert caught.value.code == "no-column"
     with pytest.raises(RunError, match="column 'qc' is not a run's column"):  # it is a class average
         table.spectra("qc", path="x")
+
+
+def test_a_sheet_of_wrong_columns_is_refused_without_comparing_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, alignment([ONE]))
+    monkeypatch.setattr(aligned, "HINTED_COLUMNS", 2)
+    refused = read_alignment(path, ["S-e", "Q1", "S-è"]).refused
+    assert [error.message.rpartition("nearest: ")[2] for error in refused.values()] == [
+        "'S-é'", "'Q 1'", "'Bl', 'Q 1', 'S-é'",
+    ]  # fmt: skip
+    monkeypatch.setattr(aligned, "HINTED_RUNS", 2)
+    assert read_alignment(path, ["Q1"]).refused["Q1"].message.endswith("nearest: 'Bl', 'Q 1', 'S-é'")
+
+
+def test_more_columns_than_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "MAX_COLUMNS", 13)
+    assert len(read_alignment(write(tmp_path, alignment([ONE])), RUN_NAMES).heights) == 3
+    for text, line in ((alignment([ONE]).replace("\tqc\ts\n", "\tqc\ts\tmore\n"), 5), ("\tx" * 20 + "\n" + GOOD, 1)):
+        with pytest.raises(RunError) as caught:
+            read_alignment(write(tmp_path, text), RUN_NAMES)
+        assert (caught.value.code, caught.value.position) == ("too-large", f"line {line}")
 
 
 GOOD = alignment([ONE, ONE])

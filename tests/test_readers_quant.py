@@ -103,7 +103,7 @@ def test_join_by_hand(tmp_path: Path) -> None:
         (MGF, TABLE + '4,"100', "truncated", "line 5", "of the header's 6 cells"),
         (MGF + MGF, TABLE, "bad-value", "", "two MS/MS entries for feature 1"),
         ("BEGIN IONS\n", TABLE, "truncated", "spectrum 1", "END IONS"),
-        (MGF, TABLE.encode("utf-16"), "bad-encoding", "", "NUL"),
+        (MGF, TABLE.encode("utf-16-le"), "bad-encoding", "line 1", "NUL"),
     ],
 )
 def test_a_bad_pair_says_where_and_what(

@@ -307,7 +307,7 @@ def test_six_hundred_accessions_fit_in_three_megabytes() -> None:
 
 def test_equal_records_give_equal_pages_also_from_disk(record: CvRecord, tmp_path: Path) -> None:
     record.save(tmp_path / "record")
-    out = write_report(CvRecord.load(tmp_path / "record"), tmp_path / "new" / "report.html", model=MODEL)
+    out = Path(write_report(CvRecord.load(tmp_path / "record"), tmp_path / "new" / "report.html", model=MODEL))
     assert out.read_text(encoding="utf-8") == build_report(record, model=MODEL)
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
 

@@ -73,7 +73,7 @@ LOW_CONTRAST = """
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with everything on it: simulated, long and non-Latin names, accessions between the classes."""
     record = make_record(simulated=True, assay="DPPH radical scavenging (%)", name=lambda i: f"{NAMES[i % 4]}{i}")
-    return write_report(record, tmp_path_factory.mktemp("report") / "report.html", model=MODEL)
+    return Path(write_report(record, tmp_path_factory.mktemp("report") / "report.html", model=MODEL))
 
 
 @pytest.fixture(scope="module")

@@ -22,14 +22,14 @@ class Finder(PathFinder):
 sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
 """
 
-NO_EXTRAS = {"ray", "mlflow", "boto3", "rdkit", "jinja2", "sklearn"}
+NO_EXTRAS = {"ray", "mlflow", "boto3", "botocore", "rdkit", "jinja2", "sklearn"}
 
 SCIENCE = """
 import importlib, pkgutil
 import numpy as np, pandas as pd
 import ms2img
 for module in pkgutil.walk_packages(ms2img.__path__, "ms2img."):
-    if not module.name.startswith("ms2img.ms2toimg.simulation."):  # RDKit makes the simulated study
+    if not module.name.startswith(("ms2img.ms2toimg.simulation.", "ms2img.io.s3_")):  # they need RDKit and boto3
         importlib.import_module(module.name)
 
 from bundle_samples import CNN, RENDER, card, write_mgf
@@ -75,6 +75,12 @@ for needs_mlflow in (
         assert "pip install 'ms2img[tracking]'" in str(error), error
     else:
         raise AssertionError("MLflow was needed and absent, and nobody said so")
+try:
+    Sheet.read("s3://bucket/s.csv")
+except UsageError as error:
+    assert "pip install 'ms2img[s3]'" in str(error), error
+else:
+    raise AssertionError("boto3 was needed and absent, and nobody said so")
 assert not {"ray", "mlflow"} & set(sys.modules)
 print("done")
 """

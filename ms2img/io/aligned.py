@@ -5,14 +5,19 @@ from __future__ import annotations
 import difflib
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io.cells import NULL_CELLS
+from ms2img.io.cells import NULL_CELLS, decimal_hint
+
+# Names like a missing column's are looked up (one costs a comparison with every run) for so many columns, among so many
+# runs (ours): a sheet in which all of 10,000 are wrong is refused in a moment all the same.
+HINTED_COLUMNS, HINTED_RUNS = 10, 20_000
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,20 @@ class HeightColumns:
         self._path = path
         self.refused: dict[str, RunError] = {}
         self._places: dict[str, int] = {}
+        others = frozenset(header)
         for column in dict.fromkeys(wanted):
             if column in runs:
                 self._places[column] = runs[column]
             else:
-                self.refused[column] = _no_column(path, column, list(runs), is_elsewhere=column in header)
+                is_hinted = len(self.refused) < HINTED_COLUMNS and len(runs) <= HINTED_RUNS
+                near = difflib.get_close_matches(column, runs, n=3, cutoff=0.5) if is_hinted else []
+                self.refused[column] = _no_column(path, column, runs, near, is_elsewhere=column in others)
         self._values = {column: array("d") for column in self._places}
+
+    @property
+    def places(self) -> Collection[int]:
+        """The kept columns' indices in the header."""
+        return self._places.values()
 
     def append(self, cells: Sequence[str], line: int) -> None:
         """Take the heights of one feature; a cell that is no height refuses its column."""
@@ -66,7 +79,10 @@ class HeightColumns:
             text = cells[place].strip()
             height = _height(text)
             if height is None:
-                message = f"column '{column}': '{text[:40]}' is no height: expected a finite number, not negative"
+                message = (
+                    f"column '{column}': '{text[:40]}' is no height: expected a finite number, not negative"
+                    f"{decimal_hint(text)}"
+                )
                 error = RunError(Code.BAD_VALUE, message, path=self._path, position=f"line {line}")
                 self.refused.setdefault(column, error)
             self._values[column].append(math.nan if height is None else height)
@@ -87,9 +103,8 @@ def _height(text: str) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _no_column(path: str, column: str, runs: list[str], *, is_elsewhere: bool) -> RunError:
-    near = difflib.get_close_matches(column, runs, n=3, cutoff=0.5) or runs[:3]
-    names = ", ".join(f"'{name}'" for name in near)
+def _no_column(path: str, column: str, runs: Mapping[str, int], near: Sequence[str], *, is_elsewhere: bool) -> RunError:
+    names = ", ".join(f"'{name}'" for name in near or list(islice(runs, 3)))
     what = "is not a run's column" if is_elsewhere else "does not exist"
     message = f"column '{column}' {what}; the sheet's `column` should name one of {len(runs)} runs, nearest: {names}"
     return RunError(Code.NO_COLUMN, message, path=path)

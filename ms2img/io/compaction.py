@@ -1,74 +1,166 @@
-"""From staged rows to the committed shards of an image data set.
+"""From staged rows to the files of an image data set, and what is held of it already.
 
-Workers stage rows in files of their own below ``OUT/.staging``; one committer then gathers, for every sample, the row
-with the wanted identity out of the staged files and the old shards, and writes those shards that are new.
+Every run's row is looked up by its identity in the staged files and the committed ones; each file of the finished set
+is then put together by itself, by whoever has the time: the result is the same bytes.
 """
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ms2img.io.images import Manifest, read_identities, shard_count, shard_name, shard_of, write_images
+from ms2img.errors import JobError, UsageError
+from ms2img.io.location import TEMPORARY
+from ms2img.io.manifest import Manifest, Shard
 from ms2img.io.schema import images_schema
+from ms2img.io.shards import IDENTITY_COLUMNS, IMAGES, checksum, deal, encode, identities_of, shard_name
+from ms2img.io.sources import Source
+from ms2img.io.staging import FOOTER_READERS, STAGING, Staged, read_staged
+from ms2img.io.storage import FileStatus, Folder, is_remote
 
-STAGING = ".staging"
+
+@dataclass
+class Held:
+    """Rows that exist: sample_id -> identity -> the file that holds it; and the sources staged rows were made of."""
+
+    rows: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    sources: dict[str, Source] = field(default_factory=dict)
+
+    def add(self, file: str, rows: Mapping[str, str]) -> None:
+        """Take up a file's rows (sample_id -> identity); one that is held already stays where it is."""
+        for sample, row_identity in rows.items():
+            self.rows[sample].setdefault(row_identity, file)
+
+    def add_staged(self, staged: Staged) -> None:
+        """Take up a staged file and its sources."""
+        self.add(staged.name, staged.rows)
+        self.sources |= staged.sources
+
+    def of(self, sample_id: str) -> Collection[str]:
+        """The identities held of a sample."""
+        return self.rows.get(sample_id, {}).keys()
 
 
-def holders(out: Path, committed: Manifest | None, stage_version: int) -> dict[str, Path]:
-    """identity -> file that holds this row, over the committed shards and whatever an unfinished run has staged."""
-    found: dict[str, Path] = {}
+def held(out: Folder, committed: Manifest | None, present: Mapping[str, FileStatus]) -> Held:
+    """What the committed files and an unfinished job's staged ones hold; `present` is the folder's listing.
+
+    No pixel is read. A committed file that is gone or unreadable holds nothing: its rows are made again.
+    """
+    found = Held()
     if committed is not None:
-        for shard in committed.shards:
-            if (out / shard).exists():
-                found |= dict.fromkeys(read_identities(out / shard, committed.stage_version).values(), out / shard)
-    for staged in staged_files(out):
-        found |= dict.fromkeys(read_identities(staged, stage_version).values(), staged)
+        names = [file.name for file in committed.files if _is_whole(file, present)]
+        with ThreadPoolExecutor(FOOTER_READERS) as readers:
+            rows_of = readers.map(lambda name: _identities(out, name, committed), names)
+        for name, rows in zip(names, rows_of, strict=True):
+            found.add(name, rows)
+    for staged in read_staged(out, [name for name in present if name.startswith(STAGING)]):
+        found.add_staged(staged)
     return found
 
 
-def staged_files(out: Path) -> list[Path]:
-    """The complete files below the staging folder, in a fixed order."""
-    return sorted((out / STAGING).glob("[!.]*.parquet"))
+def _is_whole(file: Shard, present: Mapping[str, FileStatus]) -> bool:
+    return file.name in present and present[file.name].size == file.bytes
 
 
-def compact(
-    out: Path, rows: Mapping[str, str], held: Mapping[str, Path], *, height: int, width: int
-) -> tuple[str, ...]:
-    """Write the shards of the data set that holds exactly `rows` (sample_id -> identity); return all its shard names.
+def _identities(out: Folder, name: str, committed: Manifest) -> dict[str, str]:
+    try:
+        with out.open(name) as stream:
+            rows = pq.read_table(stream, columns=list(IDENTITY_COLUMNS))
+    except (OSError, pa.ArrowException):
+        return {}
+    return dict(zip(rows["sample_id"].to_pylist(), identities_of(rows, committed.stage_version), strict=True))
 
-    `held` says which file holds each identity. Shards that exist already under their name are left alone.
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A file to put together: its name, and file -> identities of the rows to take from it."""
+
+    name: str
+    parts: dict[str, list[str]]
+
+
+def plan_shards(
+    rows: Mapping[str, str],
+    held_rows: Held,
+    committed: Manifest | None,
+    present: Mapping[str, FileStatus],
+    *,
+    n_shards: int,
+    image_bytes: int,
+) -> tuple[list[Shard], list[ShardPlan]]:
+    """The data set that holds exactly `rows` (sample_id -> identity): files that stay, and files to make."""
+    kept = {file.name: file for file in committed.files if _is_whole(file, present)} if committed else {}
+    stay: list[Shard] = []
+    make: list[ShardPlan] = []
+    for index, samples in deal(rows, n_shards, image_bytes):
+        name = shard_name(index, [rows[sample] for sample in samples])
+        if name in kept:
+            stay.append(kept[name])
+            continue
+        parts: dict[str, list[str]] = defaultdict(list)
+        for sample in samples:
+            parts[held_rows.rows[sample][rows[sample]]].append(rows[sample])
+        make.append(ShardPlan(name, dict(parts)))
+    return stay, make
+
+
+def make_shard(out: Folder, plan: ShardPlan, *, height: int, width: int, stage_version: int) -> Shard:
+    """Put one file together out of those that hold its rows, and write it at once. Raises `JobError`.
+
+    Memory: the file's pixels twice. The staged rows are read a row group at a time.
     """
-    members: dict[int, list[str]] = defaultdict(list)
-    n_shards = shard_count(len(rows), height, width)
-    for sample_id in rows:
-        members[shard_of(sample_id, n_shards)].append(sample_id)
-    names = []
-    for index in sorted(members):
-        name = shard_name(index, [rows[sample] for sample in members[index]])
-        names.append(name)
-        if not (out / name).exists():
-            files: dict[Path, list[str]] = defaultdict(list)
-            for sample in members[index]:
-                files[held[rows[sample]]].append(sample)
-            write_images(_gather(files, images_schema(height, width)), out / name)
-    return tuple(names)
+    schema = images_schema(height, width)
+    tables = [schema.empty_table()]
+    for name, identities in sorted(plan.parts.items()):
+        tables += [part.cast(schema) for part in _rows_of(out, name, set(identities), stage_version)]
+    table = pa.concat_tables(tables)
+    wanted = sum(map(len, plan.parts.values()))
+    if len(table) != wanted:
+        raise JobError(f"{out.location}: staged rows are gone ({len(table)} of {wanted} left); run the command again")
+    content = encode(table)
+    out.write(plan.name, content)
+    return Shard(plan.name, len(table), content.size, checksum(content))
 
 
-def _gather(files: Mapping[Path, Sequence[str]], schema: pa.Schema) -> pa.Table:
-    parts = [pq.read_table(path, filters=[("sample_id", "in", ids)]) for path, ids in sorted(files.items())]
-    return pa.concat_tables([part.cast(schema) for part in parts])
+def _rows_of(out: Folder, name: str, wanted: set[str], stage_version: int) -> Iterable[pa.Table]:
+    """The rows of a file with these identities."""
+    try:
+        with out.open(name) as stream:
+            file = pq.ParquetFile(stream)
+            for group in range(file.num_row_groups):
+                found = identities_of(file.read_row_group(group, columns=list(IDENTITY_COLUMNS)), stage_version)
+                rows = [row for row, row_identity in enumerate(found) if row_identity in wanted]
+                if rows:
+                    table = file.read_row_group(group)
+                    yield table if len(rows) == len(table) else table.take(pa.array(rows))
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise JobError(f"{out.location}/{name}: cannot be read: {reason}; run the command again") from None
 
 
-def sweep(out: Path, keep: Iterable[str]) -> None:
-    """After the commit: remove staged files, and shards that the manifest no longer names."""
-    shutil.rmtree(out / STAGING, ignore_errors=True)
-    kept = {(out / name).name for name in keep}
-    for path in (out / "images").glob("*"):
-        if path.name not in kept:
-            path.unlink(missing_ok=True)
+def sweep(out: Folder, keep: Iterable[str], present: Iterable[str]) -> None:
+    """After the commit: remove staged files, images that the manifest does not name, and what killed writers left."""
+    kept = set(keep)
+    out.delete([name for name in present if name.startswith((STAGING, IMAGES)) and name not in kept])
+    if not is_remote(out.location):  # a disk keeps the half of a write that was killed; a listing does not show it
+        for below in ("", STAGING, IMAGES):
+            for path in Path(out.location, below).glob(f".*{TEMPORARY}"):
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(out.location, STAGING).rmdir()
+
+
+def require_ours(out: Folder, present: Iterable[str], ours: Collection[str]) -> None:
+    """Refuse a folder without a manifest that holds what no conversion has put there. Raises `UsageError`."""
+    foreign = next((name for name in present if name not in ours and not name.startswith((STAGING, IMAGES))), None)
+    if foreign is not None:
+        raise UsageError(
+            f"{out.location}: not empty and not an image data set (it has {foreign}); give OUT a new or empty folder"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
@@ -37,9 +36,9 @@ def find_columns(header: Sequence[str], known: Mapping[str, Sequence[str]], *, p
 
 
 def seconds(cell: str, *, path: str, line: int) -> float | None:
-    """A retention time in minutes as seconds; None where it is null or, as MS-DIAL 5 writes it, -1."""
+    """A retention time in minutes as seconds; None where it is null. MS-DIAL 5 writes -1 for an unknown one."""
     minutes = number(cell, "retention time", path=path, line=line)
-    return minutes * SECONDS_A_MINUTE if minutes is not None and minutes >= 0 and math.isfinite(minutes) else None
+    return minutes * SECONDS_A_MINUTE if minutes is not None else None
 
 
 def peaks(cell: str, *, path: str, line: int) -> tuple[list[float], list[float]]:

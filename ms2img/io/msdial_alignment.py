@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from ms2img.errors import Code, RunError
 from ms2img.io import cells, msdial
@@ -83,19 +84,20 @@ def _append_feature(builder: SpectraBuilder, row: list[str], places: dict[str, i
 
 def _header(lines: Iterator[tuple[int, list[str]]], path: str) -> tuple[int, list[str], tuple[AlignedRun, ...]]:
     """Consume the lines up to the column header: its line number, its cells, the runs."""
-    above: list[list[str]] = []
-    for line, row in lines:
+    labelled: dict[str, tuple[list[str], int]] = {}
+    for line, row in islice(lines, HEADER_WITHIN):
+        cells.check_header(row, path=path, line=line)
         if row[0].strip() == FIRST_CELL:
             header = [cell.strip() for cell in row]
-            return line, header, _runs(header, above, path=path, line=line)
-        above.append(row)
-        if len(above) == HEADER_WITHIN:
-            break
+            return line, header, _runs(header, labelled, path=path, line=line)
+        labelled |= {cell.strip(): (row, place) for place, cell in enumerate(row) if cell.strip() in _ABOVE.values()}
     raise RunError(Code.BAD_HEADER, f"no line starts with '{FIRST_CELL}': not an alignment export", path=path)
 
 
-def _runs(header: list[str], above: list[list[str]], *, path: str, line: int) -> tuple[AlignedRun, ...]:
-    labelled = {cell.strip(): (row, place) for row in above for place, cell in enumerate(row) if cell.strip()}
+def _runs(
+    header: list[str], labelled: dict[str, tuple[list[str], int]], *, path: str, line: int
+) -> tuple[AlignedRun, ...]:
+    """`labelled`: each label of a row above the header -> that row, and the label's place in it."""
     if _ABOVE["file_type"] not in labelled:
         message = "no row 'File type' above the column header: export the alignment result with its class rows"
         raise RunError(Code.BAD_HEADER, message, path=path, position=f"line {line}")

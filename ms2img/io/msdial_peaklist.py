@@ -33,6 +33,7 @@ def read_peaklist(path: str) -> pa.Table:
     with open_text(path) as handle:
         lines = msdial.rows(handle)
         at, first = next(lines, (1, [""]))
+        cells.check_header(first, path=path, line=at)
         header = [cell.strip() for cell in first]
         if header[0] not in FIRST_CELLS:
             message = f"the first cell is '{header[0][:40]}'; a peak list starts with '{FIRST_CELLS[0]}'"

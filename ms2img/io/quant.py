@@ -1,13 +1,16 @@
 """mzmine's feature table beside the MGF of its features (the layout of feature-based molecular networking).
 
 The table ("quant") has one row a feature and one column a run; an MGF entry belongs to the row whose ``row ID`` is its
-FEATURE_ID or SCANS.
+FEATURE_ID or SCANS. mzmine parts the cells by commas; a spreadsheet that saved the table again may have parted them by
+semicolons, with decimal commas: both are read.
 """
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TextIO
 
 import pyarrow as pa
@@ -19,7 +22,7 @@ from ms2img.io.mgf import read_mgf
 from ms2img.io.spectra import SpectraBuilder
 from ms2img.io.text import open_text
 
-ID_COLUMN, MZ_COLUMN, RT_COLUMN = "row ID", "row m/z", "row retention time"
+REQUIRED = ID_COLUMN, MZ_COLUMN, RT_COLUMN = "row ID", "row m/z", "row retention time"
 RUN_SUFFIXES = (" Peak area", " Peak height")
 SAME_PRECURSOR = 0.5  # Da (ours): ids are small integers in every export, so m/z tells a pair from two strangers
 
@@ -27,7 +30,7 @@ SAME_PRECURSOR = 0.5  # Da (ours): ids are small integers in every export, so m/
 def read_quant_runs(path: str) -> tuple[str, ...]:
     """The run columns of a quant table, from its header alone. Raises `RunError`."""
     with open_text(path) as handle:
-        return tuple(_runs(_header(_rows(handle, path), path)))
+        return tuple(_runs(_header(_rows(handle, path)[1], path)))
 
 
 def read_pair(path: str, quant_path: str, columns: Iterable[str]) -> AlignedTable:
@@ -48,13 +51,17 @@ def read_pair(path: str, quant_path: str, columns: Iterable[str]) -> AlignedTabl
     features = _Features(spectra, row_of, path=path)
     builder = SpectraBuilder(quant_path)
     with open_text(quant_path) as handle:
-        lines = _rows(handle, quant_path)
+        delimiter, lines = _rows(handle, quant_path)
         header = _header(lines, quant_path)
         runs = _runs(header)
         heights = HeightColumns(quant_path, header, runs, columns)
-        for line, row in lines:
-            cells.check_width(row, header, path=quant_path, line=line)
-            features.append_row(builder, dict(zip(header, row, strict=False)), quant_path=quant_path, line=line)
+        places = {name: header.index(name) for name in REQUIRED}
+        marks = cells.DecimalMarks(quant_path, [places[MZ_COLUMN], places[RT_COLUMN], *heights.places])
+        for line, cells_of_row in lines:
+            cells.check_width(cells_of_row, header, path=quant_path, line=line)
+            row = marks.pointed(cells_of_row, line) if delimiter == ";" else cells_of_row
+            named = {name: row[place] for name, place in places.items()}
+            features.append_row(builder, named, quant_path=quant_path, line=line)
             heights.append(row, line)
     if not len(builder):
         raise RunError(Code.EMPTY, "a header, but no feature below it", path=quant_path)
@@ -71,10 +78,15 @@ class _Features:
         self._columns = {name: spectra[name].combine_chunks() for name in spectra.schema.names}
         self._row_of = row_of
         self._path = path
+        self._line_of: dict[str, int] = {}
 
     def append_row(self, builder: SpectraBuilder, row: dict[str, str], *, quant_path: str, line: int) -> None:
         """Join one table row with its entry (removing it), or with no peaks."""
         feature = row[ID_COLUMN].strip()
+        first = self._line_of.setdefault(feature, line)
+        if first != line:
+            message = f"feature '{feature[:40]}' has a row in line {first} already; export the table again"
+            raise RunError(Code.BAD_VALUE, message, path=quant_path, position=f"line {line}")
         at = self._row_of.pop(feature, None)
         entry = {name: column[at].as_py() for name, column in self._columns.items()} if at is not None else {}
         mz = cells.required_number(row[MZ_COLUMN], MZ_COLUMN, path=quant_path, line=line)
@@ -96,8 +108,16 @@ class _Features:
         )
 
 
-def _rows(handle: TextIO, path: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(handle)
+def _rows(handle: TextIO, path: str) -> tuple[str, Iterator[tuple[int, list[str]]]]:
+    """The delimiter by the first line, and the rows with their line numbers, blank ones left out."""
+    first = handle.readline()
+    names = {name.strip().strip('"') for name in first.split(";")}
+    delimiter = ";" if ID_COLUMN in names else ","
+    return delimiter, _records(chain([first], handle), delimiter, path)
+
+
+def _records(lines: Iterable[str], delimiter: str, path: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(lines, delimiter=delimiter)
     try:
         for row in reader:
             if any(row):
@@ -108,15 +128,21 @@ def _rows(handle: TextIO, path: str) -> Iterator[tuple[int, list[str]]]:
 
 def _header(lines: Iterator[tuple[int, list[str]]], path: str) -> list[str]:
     line, row = next(lines, (1, []))
+    cells.check_header(row, path=path, line=line)
     header = [cell.strip() for cell in row]
     while header and not header[-1]:  # mzmine ends every line with a comma
         header.pop()
-    for name in (ID_COLUMN, MZ_COLUMN, RT_COLUMN):
+    for name in REQUIRED:
         if name not in header:
             message = f"no column '{name}': expected mzmine's feature table (quant) as CSV"
             raise RunError(Code.BAD_HEADER, message, path=path, position=f"line {line}")
     if not _runs(header):
         message = f"no run column: none ends in '{RUN_SUFFIXES[0].strip()}' or '{RUN_SUFFIXES[1].strip()}'"
+        raise RunError(Code.BAD_HEADER, message, path=path, position=f"line {line}")
+    read = [name for name in header if name in REQUIRED or name.endswith(RUN_SUFFIXES)]
+    name, count = Counter(read).most_common(1)[0]
+    if count > 1:
+        message = f"{count} columns are called '{name}'; a sheet could not tell them apart"
         raise RunError(Code.BAD_HEADER, message, path=path, position=f"line {line}")
     return header
 

@@ -7,25 +7,31 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io import msdial_alignment, msdial_peaklist, quant
+from ms2img.io import mgf, msdial_peaklist, msp, quant, storage
 from ms2img.io.aligned import AlignedTable
-from ms2img.io.mgf import read_mgf
+from ms2img.io.dda import read_mzml, read_mzxml
+from ms2img.io.merge import merge_repeats
 from ms2img.io.msdial_alignment import read_alignment
-from ms2img.io.msdial_peaklist import read_peaklist
+from ms2img.io.polarity import one_polarity
+from ms2img.io.read_config import ReadOptions
 from ms2img.io.sheet import Run
+from ms2img.io.sniff import sniff as sniff
 from ms2img.io.spectra import name_sample
-from ms2img.io.text import file_status, open_bytes, open_text
+from ms2img.io.storage import open_bytes
 
-SNIFF_LINES = 500
-SNIFF_LINE_CHARS = 1 << 20  # an alignment of thousands of runs has long header lines
 READ_BYTES = 1 << 20
 
-_ONE_RUN: dict[str, Callable[[str], pa.Table]] = {"mgf": read_mgf, "msdial-peaklist": read_peaklist}
+_ONE_RUN: dict[str, Callable[[str, ReadOptions], pa.Table]] = {
+    "mgf": lambda path, options: mgf.read_mgf(path),
+    "msp": lambda path, options: msp.read_msp(path),
+    "msdial-peaklist": lambda path, options: msdial_peaklist.read_peaklist(path),
+    "mzml": read_mzml,
+    "mzxml": read_mzxml,
+}
 
 
 @dataclass(frozen=True)
@@ -36,41 +42,18 @@ class RunSpectra:
     ms2_source: str
 
 
-def sniff(path: str) -> str:
-    """The format of a run's file, by its first lines and never by its name: one of `ms2img.io.sheet.FORMATS`.
-
-    Raises `RunError`: as `open_text`, and UNKNOWN_FORMAT.
-    """
-    first = ""
-    with open_text(path) as handle:
-        for line in islice(iter(lambda: handle.readline(SNIFF_LINE_CHARS), ""), SNIFF_LINES):
-            first = first or line.strip()
-            cell = line.partition("\t")[0].strip()
-            if line.strip() == "BEGIN IONS":
-                return "mgf"
-            if cell == msdial_alignment.FIRST_CELL:
-                return "msdial-alignment"
-            if cell in msdial_peaklist.FIRST_CELLS and first == line.strip():
-                return "msdial-peaklist"
-    hint = "expected MGF ('BEGIN IONS'), an MS-DIAL alignment ('Alignment ID') or peak list ('PeakID')"
-    if first.startswith(quant.ID_COLUMN):
-        hint = "this is a feature table; name it in the sheet's `quant_path`, and its MGF in `path`"
-    elif first.startswith("<"):
-        hint += "; this looks like XML (mzML, mzXML), export the run as MGF"
-    raise RunError(Code.UNKNOWN_FORMAT, hint, path=path)
-
-
-def read_run(run: Run) -> RunSpectra:
+def read_run(run: Run, options: ReadOptions | None = None) -> RunSpectra:
     """One run's spectra. Raises `RunError`. For several runs of one aligned table use `read_runs`."""
-    _, outcome = next(iter(read_runs([run])))
+    _, outcome = next(iter(read_runs([run], options)))
     if isinstance(outcome, RunError):
         raise outcome
     return outcome
 
 
-def read_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, RunSpectra | RunError]]:
+def read_runs(runs: Sequence[Run], options: ReadOptions | None = None) -> Iterator[tuple[Run, RunSpectra | RunError]]:
     """Each run with its spectra, or with the `RunError` that says why not; grouped by file, in order of appearance.
 
+    `options` default to `ReadOptions()`; a file of one run is asked for one polarity and merged by them.
     Runs that share their files are read in one pass; one group is in memory at a time. What is wrong with a whole
     file is the error of each of its runs.
     """
@@ -79,7 +62,7 @@ def read_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, RunSpectra | RunError]
         groups.setdefault((run.path, run.quant_path, run.format), []).append(run)
     for group in groups.values():
         try:
-            content = _read_files(group)
+            content = _read_files(group, options or ReadOptions())
         except RunError as error:
             yield from ((run, error) for run in group)
             continue
@@ -90,7 +73,7 @@ def read_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, RunSpectra | RunError]
                 yield run, error
 
 
-def _read_files(group: Sequence[Run]) -> pa.Table | AlignedTable:
+def _read_files(group: Sequence[Run], options: ReadOptions) -> pa.Table | AlignedTable:
     """The content of the files a group of runs shares."""
     first = group[0]
     format_name = first.format or sniff(first.path)
@@ -102,7 +85,8 @@ def _read_files(group: Sequence[Run]) -> pa.Table | AlignedTable:
         return quant.read_pair(first.path, first.quant_path, columns)
     if format_name == "msdial-alignment":
         return read_alignment(first.path, columns)
-    return _ONE_RUN[format_name](first.path)
+    spectra = one_polarity(_ONE_RUN[format_name](first.path, options), options, path=first.path)
+    return merge_repeats(spectra, options)
 
 
 def _of_run(content: pa.Table | AlignedTable, run: Run) -> RunSpectra:
@@ -124,19 +108,20 @@ def source_fingerprint(run: Run) -> str:
     Equal content has an equal fingerprint wherever it lies. A file's hash is remembered by path, size and time of
     change, so that the many runs of one aligned table cost one pass over it.
     """
-    parts = [_content_hash(run.path), _content_hash(run.quant_path) if run.quant_path else None, run.column]
+    parts = [content_hash(run.path), content_hash(run.quant_path) if run.quant_path else None, run.column]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
-def _content_hash(path: str) -> str:
-    status = file_status(path)
-    return _hash_of_file(path, status.st_size, status.st_mtime_ns)
+def content_hash(location: str) -> str:
+    """BLAKE2b-16 of a file's bytes as they are stored, remembered by location, size and version. Raises `RunError`."""
+    found = storage.status(location)
+    return _hash_of_file(location, found.size, found.version)
 
 
 @lru_cache(maxsize=4096)
-def _hash_of_file(path: str, size: int, mtime_ns: int) -> str:
+def _hash_of_file(location: str, size: int, version: str) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    with open_bytes(path) as handle:
+    with open_bytes(location) as handle:
         while chunk := handle.read(READ_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -35,15 +35,30 @@ ERRORS = pa.schema(
         pa.field("position", pa.string(), nullable=False),  # place in the file, may be empty
         pa.field("attempts", pa.int32(), nullable=False),  # how often this run was tried
         pa.field("time", pa.timestamp("ms", tz="UTC"), nullable=False),  # of the last attempt
+        pa.field("fingerprint", pa.string(), nullable=False),  # what failed: file versions and config, hashed
     ]
 )
+
+#: One row a file that the images of a data set were made of.
+SOURCES = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),  # bytes
+        pa.field("version", pa.string(), nullable=False),  # time of change in ns, or the store's ETag
+        pa.field("content_hash", pa.string(), nullable=False),  # of the stored bytes
+    ]
+)
+
+IMAGE_SHAPE = "ms2img.image_shape"  # schema metadata: "[height, width]", for tools without Arrow's tensor type
 
 
 def images_schema(height: int, width: int) -> pa.Schema:
     """One row a sample: its image and what went into it.
 
     ``image`` is Arrow's canonical fixed-shape tensor, uint8 [height, width]; row 0 is fragment m/z 0, column 0 is
-    precursor m/z 100. Labels are not here: they stay in the sample sheet, so one image set serves every assay.
+    precursor m/z 100. A tool that does not know the type sees a list of height x width values, row by row, and finds
+    the shape in the metadata under `IMAGE_SHAPE`. Labels are not here: they stay in the sample sheet, so that one image
+    set serves every assay.
     """
     return pa.schema(
         [
@@ -59,7 +74,8 @@ def images_schema(height: int, width: int) -> pa.Schema:
             pa.field("ms2_source", pa.string(), nullable=False),  # "own" | "representative" (aligned table)
             pa.field("source_fingerprint", pa.string(), nullable=False),  # content hash of file + column
             pa.field("render_fingerprint", pa.string(), nullable=False),  # hash of the render config
-        ]
+        ],
+        metadata={IMAGE_SHAPE: f"[{height}, {width}]"},
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from ms2img.errors import UsageError
+from ms2img.io import sheet_paths
 from ms2img.io.sheet_table import SheetTable, read_table
 
 KINDS = ("sample", "blank", "qc")
-FORMATS = ("mgf", "msdial-alignment", "msdial-peaklist")
+FORMATS = ("mgf", "msp", "mzml", "mzxml", "msdial-alignment", "msdial-peaklist")
 REQUIRED = ("sample_id", "path")
 RESERVED = (*REQUIRED, "quant_path", "column", "format", "kind", "accession", "replicate", "batch")
 
@@ -34,7 +34,10 @@ NEAR, NEAR_LENGTH = 0.85, 8
 
 @dataclass(frozen=True)
 class Run:
-    """One row of the sheet. `path` and `quant_path` are absolute; `accession` is `sample_id` where none is given."""
+    """One row of the sheet. `path` and `quant_path` are absolute paths or ``s3://`` addresses.
+
+    `accession` is `sample_id` where none is given.
+    """
 
     sample_id: str
     path: str
@@ -52,25 +55,27 @@ class Sheet:
     """A sample sheet that was read and found sound.
 
     `table` has all columns as they stand in the file, its rows in the order of `runs`; cells of a text file are text,
-    empty ones missing. `rows` are the rows' numbers in the file, the header being row 1.
+    empty ones missing. `rows` are the rows' numbers in the file, the header being row 1; `digest` is a hash of the
+    file's bytes.
     """
 
-    path: Path
+    path: str
     runs: tuple[Run, ...]
     table: pd.DataFrame
     rows: tuple[int, ...]
+    digest: str
 
     @classmethod
     def read(cls, path: str | Path, *, allow_outside: bool = False) -> Sheet:
         """Read a sheet from CSV, TSV or Parquet (by its extension; ``.txt`` is either of the first two).
 
-        Relative paths in it start at the sheet's folder. One that climbs above that folder is refused unless
-        `allow_outside`; absolute ones are taken as they are. Whether the files exist is not asked here: a missing
-        file is that run's error.
+        It may lie in an S3 store, as may the files it names. Relative paths in it start at the sheet's folder. One that
+        climbs above that folder is refused unless `allow_outside`; absolute ones and ``s3://`` addresses are taken as
+        they are. Whether the files exist is not asked here: a missing file is that run's error.
 
         Raises `UsageError` with file, row and remedy.
         """
-        table = read_table(Path(path))
+        table = read_table(str(path))
         _require_columns(table)
         runs = [_run(table, index, allow_outside=allow_outside) for index in range(len(table.rows))]
         seen: dict[str, int] = {}
@@ -79,7 +84,7 @@ class Sheet:
                 first = seen[run.sample_id]
                 raise UsageError(f"{path}: rows {first} and {row}: both are sample_id '{run.sample_id}'; rename one")
             seen[run.sample_id] = row
-        return cls(path=Path(path), runs=tuple(runs), table=pd.DataFrame(table.columns), rows=table.rows)
+        return cls(table.path, tuple(runs), pd.DataFrame(table.columns), table.rows, table.digest)
 
     def assay(self, name: str) -> np.ndarray:
         """The named column as float64 [n_runs], NaN where the cell is empty or says NA or NaN.
@@ -162,7 +167,7 @@ def _run(table: SheetTable, index: int, *, allow_outside: bool) -> Run:
         return value
 
     def located(name: str, value: str) -> str:
-        return _absolute(value, table.path, f"{where}: {name}", allow_outside=allow_outside)
+        return sheet_paths.located(value, table.path, f"{where}: {name}", allow_outside=allow_outside)
 
     sample_id, path = required("sample_id"), required("path")
     kind = (cell["kind"] or KINDS[0]).lower()
@@ -180,15 +185,3 @@ def _run(table: SheetTable, index: int, *, allow_outside: bool) -> Run:
         replicate=cell["replicate"],
         batch=cell["batch"],
     )
-
-
-def _absolute(value: str, sheet: Path, where: str, *, allow_outside: bool) -> str:
-    """The absolute path of a sheet's entry; links are not followed, so the check is of the text alone."""
-    if "://" in value:
-        raise UsageError(f"{where} '{value}' is a remote address; this version reads local files, copy it here first")
-    folder = os.path.abspath(sheet.parent)  # noqa: PTH100 (Path.absolute keeps "..", Path.resolve follows links)
-    path = os.path.normpath(os.path.join(folder, value))  # noqa: PTH118
-    is_outside = not Path(path).is_relative_to(folder)
-    if is_outside and not Path(value).is_absolute() and not allow_outside:
-        raise UsageError(f"{where} '{value}' lies above the sheet's folder; allow it with --allow-outside")
-    return path

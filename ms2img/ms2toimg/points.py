@@ -79,17 +79,17 @@ def points_from_spectra(spectra: pa.Table, config: RenderConfig, *, path: str) -
     """
     require(spectra, SPECTRA, what="points_from_spectra")
     precursor_mz = spectra["precursor_mz"].to_numpy()
-    peaks = _flat_peaks(spectra, path)
-    has_msms = np.bincount(peaks.row, minlength=spectra.num_rows) > 0
+    summed = _summed_msms(spectra, path)
+    has_msms = summed > 0
     if not has_msms.any():
         raise RunError(Code.NO_MSMS, f"no MS/MS peaks in {spectra.num_rows} spectra", path=path)
-    intensity, ms1_source = _precursor_intensity(spectra, peaks, has_msms, config, path)
+    intensity, ms1_source = _precursor_intensity(spectra, summed, config, path)
 
     relative = intensity / (intensity.max() or 1.0)
     share = relative / (math.fsum(relative) or 1.0)  # fsum rounds once, so the same on any machine
     above_cut = share > config.intensity_cut
     kept = above_cut & has_msms
-    peaks = peaks.only(kept[peaks.row])
+    peaks = _flat_peaks(spectra, kept)
     n_kept_fragments = len(peaks.row)
     if not config.keep_above_precursor:
         peaks = peaks.only(peaks.mz <= precursor_mz[peaks.row] + config.precursor_tolerance)
@@ -129,18 +129,34 @@ def grey_levels(grey: Floats) -> npt.NDArray[np.uint8]:
     return np.floor(grey * 255 + 0.5).astype(np.uint8)
 
 
-def _flat_peaks(spectra: pa.Table, path: str) -> _Peaks:
-    count = _list_lengths(spectra["mz"])
-    differs = np.flatnonzero(count != _list_lengths(spectra["intensity"]))
-    if len(differs):
-        message = f"{count[differs[0]]} fragment m/z, but another number of intensities"
-        raise RunError(Code.BAD_VALUE, message, path=path, position=_position(spectra, differs[0]))
-    row = np.repeat(np.arange(spectra.num_rows), count)
-    mz = pc.list_flatten(spectra["mz"]).to_numpy()
-    intensity = pc.list_flatten(spectra["intensity"]).to_numpy().astype(np.float64)
-    _require_numbers(spectra, "precursor m/z", spectra["precursor_mz"].to_numpy(), np.arange(spectra.num_rows), path)
-    _require_numbers(spectra, "fragment m/z", mz, row, path)
-    _require_numbers(spectra, "fragment intensity", intensity, row, path)
+def _summed_msms(spectra: pa.Table, path: str) -> Floats:
+    """The summed MS/MS intensity of each row, 0 for a row without a peak above 0, after all values were checked.
+
+    Batch by batch, as the readers pack them: of a long run only the rows above the cut are ever laid flat as a whole.
+    """
+    sums = []
+    for batch in spectra.select(["spectrum_id", "precursor_mz", "mz", "intensity"]).to_batches():
+        part = pa.Table.from_batches([batch])
+        count = _list_lengths(part["mz"])
+        differs = np.flatnonzero(count != _list_lengths(part["intensity"]))
+        if len(differs):
+            message = f"{count[differs[0]]} fragment m/z, but another number of intensities"
+            raise RunError(Code.BAD_VALUE, message, path=path, position=_position(part, differs[0]))
+        row = np.repeat(np.arange(part.num_rows), count)
+        intensity = pc.list_flatten(part["intensity"]).to_numpy()
+        _require_numbers(part, "precursor m/z", part["precursor_mz"].to_numpy(), np.arange(part.num_rows), path)
+        _require_numbers(part, "fragment m/z", pc.list_flatten(part["mz"]).to_numpy(), row, path)
+        _require_numbers(part, "fragment intensity", intensity, row, path)
+        sums.append(np.bincount(row, weights=intensity, minlength=part.num_rows).astype(np.float64))
+    return np.concatenate(sums) if sums else np.zeros(0)
+
+
+def _flat_peaks(spectra: pa.Table, kept: npt.NDArray[np.bool_]) -> _Peaks:
+    """The peaks above 0 of the kept rows."""
+    rows = spectra.select(["mz", "intensity"]).filter(pa.array(kept))
+    row = np.repeat(np.flatnonzero(kept), _list_lengths(rows["mz"]))
+    mz = pc.list_flatten(rows["mz"]).to_numpy()
+    intensity = pc.list_flatten(rows["intensity"]).to_numpy().astype(np.float64)
     return _Peaks(row, mz, intensity).only(intensity > 0)
 
 
@@ -159,9 +175,7 @@ def _position(spectra: pa.Table, row: int) -> str:
     return f"spectrum {spectra['spectrum_id'][int(row)]}"
 
 
-def _precursor_intensity(
-    spectra: pa.Table, peaks: _Peaks, has_msms: npt.NDArray[np.bool_], config: RenderConfig, path: str
-) -> tuple[Floats, str]:
+def _precursor_intensity(spectra: pa.Table, summed: Floats, config: RenderConfig, path: str) -> tuple[Floats, str]:
     """One intensity a row and where it comes from.
 
     A single absent value moves the whole run to the summed MS/MS intensity: MS1 heights and MS/MS sums are different
@@ -170,6 +184,7 @@ def _precursor_intensity(
     """
     column = spectra["precursor_intensity"]
     absent = column.is_null().to_numpy()
+    has_msms = summed > 0
     if not (absent & has_msms).any():
         intensity = pc.fill_null(column, 0.0).to_numpy()
         _require_numbers(spectra, "precursor intensity", intensity, np.arange(len(intensity)), path)
@@ -181,7 +196,6 @@ def _precursor_intensity(
             path=path,
             position=_position(spectra, np.flatnonzero(absent & has_msms)[0]),
         )
-    summed = np.bincount(peaks.row, weights=peaks.intensity, minlength=spectra.num_rows).astype(np.float64)
     return summed, "summed-msms"
 
 

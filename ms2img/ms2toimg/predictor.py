@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from ms2img.errors import Code, RunError, UsageError
+from ms2img.io.location import is_remote, stem
 from ms2img.io.read import read_runs
 from ms2img.io.sheet import FORMATS, Run
 from ms2img.learn.predict import predict_probabilities
@@ -89,7 +90,7 @@ class Predictor:
                     by_run.setdefault(row.run(), []).append(row.position)
             except RunError as error:
                 yield row.position, _failed(error)
-        for run, spectra in read_runs(list(by_run)):
+        for run, spectra in read_runs(list(by_run), self.render):
             answer = _failed(spectra) if isinstance(spectra, RunError) else self._score(run, spectra)
             yield from ((position, answer) for position in by_run[run])
 
@@ -136,7 +137,7 @@ class _Row:
         self.format = _text(record, "format")
         self.image = None if _absent(record.get("image")) else record["image"]
         named = _text(record, "sample_id")
-        self.sample_id = named or self.column or (Path(self.path).stem if self.path else f"row {position + 1}")
+        self.sample_id = named or self.column or (stem(self.path) if self.path else f"row {position + 1}")
 
     def run(self) -> Run:
         """The row as a run of a sheet; its paths made absolute. Raises `RunError` if the row cannot be one."""
@@ -147,8 +148,8 @@ class _Row:
             raise RunError(Code.UNKNOWN_FORMAT, message, path=self.path)
         return Run(
             sample_id=self.sample_id,
-            path=str(Path(self.path).absolute()),
-            quant_path=None if self.quant_path is None else str(Path(self.quant_path).absolute()),
+            path=_located(self.path),
+            quant_path=None if self.quant_path is None else _located(self.quant_path),
             column=self.column,
             format=self.format,
             kind="sample",
@@ -156,6 +157,10 @@ class _Row:
             replicate=None,
             batch=None,
         )
+
+
+def _located(path: str) -> str:
+    return path if is_remote(path) else str(Path(path).absolute())
 
 
 def _text(record: Mapping[Any, Any], key: str) -> str | None:

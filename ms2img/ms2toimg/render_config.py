@@ -7,15 +7,15 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ms2img.config import Config
 from ms2img.errors import UsageError
+from ms2img.io.read_config import ReadOptions
 
 MAX_SIDE = 4096  # pixels; ours: beyond it an image outgrows the figure it is drawn from
 MAX_SOURCE_SIDE = 2**16 - 1  # pixels; matplotlib's Agg draws no larger figure
 
 
-class RenderOptions(Config):
-    """How the spectra of one run are drawn, whatever the size of the image.
+class RenderOptions(ReadOptions):
+    """How the spectra of one run are read and drawn, whatever the size of the image.
 
     What MS2toImg states is a default here ("Conversion of LC-MS/MS data into 2D images"); what it leaves out (figure
     size, marker areas, resize rule, the handling of absent and impossible values) is ours, and an option.

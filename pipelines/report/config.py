@@ -13,4 +13,4 @@ class ReportConfig(Config):
     run_or_model: str = Field(
         description="run id of a training, or a registered model such as models:/ms2img-dpph@champion"
     )
-    out: str = Field("report.html", description="HTML file to write")
+    out: str = Field("report.html", description="HTML file to write, local or s3://")

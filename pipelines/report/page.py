@@ -10,7 +10,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ms2img.io.atomic import replace_file
+from ms2img.io.location import file_name, parent
+from ms2img.io.storage import folder
 from ms2img.ms2toimg.record import CvRecord
 from pipelines.report import facts, table
 from pipelines.report.assay_figures import against_assay, by_sample, is_wrong
@@ -23,14 +24,11 @@ HERE = Path(__file__).parent
 LISTED_ERRORS = 12  # misclassified accessions named above the folded table (ours)
 
 
-def write_report(record: CvRecord, out: str | Path, *, model: Mapping[str, Any] | None = None) -> Path:
-    """Write the page of `build_report` to `out` by one rename; return its path."""
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_report(record: CvRecord, out: str | Path, *, model: Mapping[str, Any] | None = None) -> str:
+    """Write the page of `build_report` at once to `out`, a local path or ``s3://bucket/key``; return that location."""
     text = build_report(record, model=model)
-    with replace_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    folder(parent(str(out))).write(file_name(str(out)), text.encode())
+    return str(out)
 
 
 def build_report(record: CvRecord, *, model: Mapping[str, Any] | None = None) -> str:

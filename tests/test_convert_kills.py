@@ -1,0 +1,181 @@
+"""Exactly once: whatever is killed, and whenever, the same command gives the data set of an undisturbed run."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conversions import (
+    COMMAND,
+    VICTIMS,
+    below,
+    conversion,
+    data_set,
+    finish,
+    outside_ray,
+    staged,
+    strike,
+    study,
+    wait_for,
+)
+
+from ms2img.io.lease import LEASE_NAME
+from ms2img.io.process import birth
+
+FAILURES = 3
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[Path, Path]:
+    """A sheet, and the data set that a conversion makes of it when nothing happens."""
+    folder = tmp_path_factory.mktemp("kills")
+    sheet = study(folder / "study", 32)
+    with conversion(sheet, folder / "out") as process:
+        assert finish(process)[0] == FAILURES
+    return sheet, folder / "out"
+
+
+def test_struck_again_and_again_one_output_ends_as_if_undisturbed(undisturbed, tmp_path):
+    """A miniature of the slow test, on one output; each job but the last is struck once there is something to lose."""
+    sheet, expected = undisturbed
+    out = tmp_path / "out"
+
+    with conversion(sheet, out) as process:
+        wait_for(lambda: staged(out), process)
+        running = below(process.pid)
+        assert "reader" in running.values()
+        process.terminate()
+        assert finish(process) == (143, ["ms2img: terminated; run the same command again to go on"])
+        wait_until_gone(running)
+    assert not (out / LEASE_NAME).exists()
+
+    n_staged = len(staged(out))
+    assert n_staged
+    with conversion(sheet, out) as process:
+        wait_for(lambda: len(staged(out)) > n_staged, process)
+        strike(process, "driver")
+        process.wait()
+        assert not (out / "manifest.json").exists()
+        assert (out / LEASE_NAME).exists()
+
+    with conversion(sheet, out) as process:
+        wait_for(lambda: "reader" in below(process.pid).values(), process)
+        running = below(process.pid)
+        strike(process, "worker")
+        strike(process, "reader")
+        strike(process, "raylet")
+        status, lines = finish(process)
+        wait_until_gone(running)
+    assert status == 1
+    assert not any("Traceback" in line for line in lines), lines
+    ours = [line for line in lines if line.startswith("ms2img: ")]  # Ray's own core may add one to say it was killed
+    assert len(ours) == 2, lines
+    assert "took over the lease of process " in ours[0]
+    assert "Ray has stopped" in ours[1]
+    assert "the same command goes on from" in ours[1]
+    assert not (out / LEASE_NAME).exists()
+
+    with conversion(sheet, out) as process:
+        wait_for(lambda: any(out.glob("images/part-*.parquet")), process)
+        strike(process, "driver")  # between compaction and commit
+        process.wait()
+
+    with conversion(sheet, out) as process:
+        assert finish(process)[0] == FAILURES
+    assert data_set(out) == data_set(expected)
+
+
+def wait_until_gone(processes: dict[int, str]) -> None:
+    born = {pid: birth(pid) for pid in processes}
+    deadline = time.monotonic() + 30
+    while left := [kind for pid, kind in processes.items() if born[pid] and birth(pid) == born[pid]]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def test_of_two_jobs_at_once_the_second_is_refused_and_ctrl_c_ends_the_first(undisturbed, tmp_path):
+    sheet, _ = undisturbed
+    out = tmp_path / "out"
+    with conversion(sheet, out) as first:
+        wait_for((out / LEASE_NAME).exists, first)
+        with conversion(sheet, out) as second:
+            status, lines = finish(second)
+        assert status == 2
+        assert f"another job is writing here: process {first.pid} on " in lines[-1]
+        wait_for(lambda: staged(out), first)
+        first.send_signal(signal.SIGINT)
+        assert finish(first) == (130, ["ms2img: interrupted; run the same command again to go on"])
+    assert staged(out)
+    assert not (out / LEASE_NAME).exists()
+
+
+#: In a mount namespace of its own: a small disk, a conversion, then the same command after room was made.
+FULL_DISK = """
+set -e
+mount -t tmpfs -o size=64k tmpfs "$OUT"
+"$@" 2> "$LOG" && exit 90 || test $? = 1
+test ! -e "$OUT/manifest.json"
+mount -o remount,size=64m "$OUT"
+"$@" 2>> "$LOG" || test $? = 3
+cp -r "$OUT/." "$COPY"
+"""
+
+
+def test_a_full_disk_ends_the_job_in_a_line_and_room_lets_it_go_on(undisturbed, tmp_path):
+    sheet, expected = undisturbed
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode:
+        pytest.skip("no right to a mount namespace (unshare -rm)")
+    out, copy, log = tmp_path / "out", tmp_path / "copy", tmp_path / "log"
+    out.mkdir()
+    copy.mkdir()
+    command = [*COMMAND, "convert", str(sheet), str(out), "--size", "75x70", "--quiet"]
+    environment = {"OUT": str(out), "COPY": str(copy), "LOG": str(log)}
+    subprocess.run(
+        ["unshare", "-rm", "sh", "-c", FULL_DISK, "sh", *command],
+        env={**outside_ray(), **environment},
+        check=True,
+        timeout=200,
+    )
+    first = log.read_text().splitlines()[0]
+    assert "no space left on device" in first
+    assert "the same command goes on from" in first
+    assert data_set(copy) == data_set(expected)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(undisturbed, tmp_path):
+    """Driver, worker, reader, raylet and GCS, at moments drawn over the length of a job; the seed is fixed.
+
+    A job that is struck either finishes by itself (a worker or reader was replaced), or ends and is run again; when
+    the data set is there it is compared and a new one begun, so that kills fall on fresh and on resumed jobs.
+    """
+    sheet, expected = undisturbed
+    draw = random.Random(20)  # noqa: S311
+    out, number = tmp_path / "out 0", 0
+    with conversion(sheet, out) as process:
+        started = time.monotonic()
+        finish(process)
+        length = time.monotonic() - started
+    shutil.rmtree(out)
+    for kill in range(20):
+        victim, moment = VICTIMS[kill % len(VICTIMS)], draw.uniform(0.1, 1.0) * length
+        with conversion(sheet, out) as process:
+            deadline = time.monotonic() + moment
+            while time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.01)
+            strike(process, victim)
+            status, lines = finish(process)
+        assert status in (FAILURES, 1, -signal.SIGKILL), (victim, moment, lines)
+        assert status != 1 or "the same command goes on from" in lines[-1], (victim, moment, lines)
+        if (out / "manifest.json").exists() and status == FAILURES:
+            assert data_set(out) == data_set(expected), (victim, moment)
+            number += 1
+            out = tmp_path / f"out {number}"
+    with conversion(sheet, out) as process:
+        assert finish(process)[0] == FAILURES
+    assert data_set(out) == data_set(expected)
