@@ -65,7 +65,10 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)  # it would report its own end, by pages
         raise
     finally:
-        ray.shutdown()
+        # Of a Ray that has died, the shutdown takes seconds, in which Ray may end this process without a word: what is
+        # to be said and let go comes first. Ray cleans up when the process ends.
+        if ray_is_alive():
+            ray.shutdown()
 
 
 def ray_is_alive() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -149,31 +150,36 @@ def test_a_full_disk_ends_the_job_in_a_line_and_room_lets_it_go_on(undisturbed, 
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments(undisturbed, tmp_path):
-    """Driver, worker, reader, raylet and GCS, at moments drawn over the length of a job; the seed is fixed.
+    """Every kind of process, at moments drawn over the length of a job; the seed is fixed.
 
-    A job that is struck either finishes by itself (a worker or reader was replaced), or ends and is run again; when
-    the data set is there it is compared and a new one begun, so that kills fall on fresh and on resumed jobs.
+    A moment is a number of newly staged files and a pause, so that a slow machine is struck where a fast one is: before
+    Ray has started, at work, or while shards are made. A job that is struck either finishes by itself (a worker or
+    reader was replaced), or ends and is run again; when the data set is there it is compared and a new one begun, so
+    that kills fall on fresh and on resumed jobs.
     """
     sheet, expected = undisturbed
     draw = random.Random(20)  # noqa: S311
     out, number = tmp_path / "out 0", 0
-    with conversion(sheet, out) as process:
-        started = time.monotonic()
-        finish(process)
-        length = time.monotonic() - started
-    shutil.rmtree(out)
     for kill in range(20):
-        victim, moment = VICTIMS[kill % len(VICTIMS)], draw.uniform(0.1, 1.0) * length
+        victim, new_files, pause = VICTIMS[kill % len(VICTIMS)], draw.randint(0, 10), draw.uniform(0, 1)
+        moment = f"kill {kill}: {victim} at {new_files} staged files and {pause:.2f} s, output {number}"
+        before = len(staged(out))
         with conversion(sheet, out) as process:
-            deadline = time.monotonic() + moment
-            while time.monotonic() < deadline and process.poll() is None:
-                time.sleep(0.01)
-            strike(process, victim)
+            while process.poll() is None and len(staged(out)) < before + new_files:
+                time.sleep(0.005)
+            time.sleep(pause)
+            while process.poll() is None and not strike(process, victim):
+                time.sleep(0.005)
             status, lines = finish(process)
-        assert status in (FAILURES, 1, -signal.SIGKILL), (victim, moment, lines)
-        assert status != 1 or "the same command goes on from" in lines[-1], (victim, moment, lines)
+        # When its raylet or GCS dies, Ray's core may end the driver by itself, before a line of ours: the lease of that
+        # dead process is then taken over, and the data set is what counts.
+        assert status in (FAILURES, 1, -signal.SIGKILL, -signal.SIGABRT), (moment, lines)
+        by_ray = any(re.match(r"\[\d{4}-\d\d-\d\d .* [EC] ", line) for line in lines)
+        said = any("the same command goes on from" in line for line in lines)
+        assert status != 1 or said or by_ray, (moment, lines)
+        assert not any("Traceback" in line for line in lines), (moment, lines)
         if (out / "manifest.json").exists() and status == FAILURES:
-            assert data_set(out) == data_set(expected), (victim, moment)
+            assert data_set(out) == data_set(expected), moment
             number += 1
             out = tmp_path / f"out {number}"
     with conversion(sheet, out) as process:

@@ -70,7 +70,7 @@ class _Run:
         self._surveys: list[Scan] = []  # the latest MS1 scan of each polarity, the latest first
         self._sought: list[_Sought] = []
         self._found = array("d")  # a row's intensity out of MS1, 0 where there is none, NaN where the scan states it
-        self._n_ms1 = self._n_msms = self._n_higher = self._n_without_ion = 0
+        self._n_ms1 = self._n_msms = self._n_other = self._n_without_ion = 0
         self._widths = array("d")
 
     def take(self, scan: Scan) -> None:
@@ -80,7 +80,7 @@ class _Run:
         elif scan.ms_level == 2:
             self._take_msms(scan)
         else:
-            self._n_higher += 1
+            self._n_other += 1
 
     def _take_survey(self, scan: Scan) -> None:
         self._n_ms1 += 1
@@ -169,10 +169,10 @@ class _Run:
     def table(self) -> pa.Table:
         """The rows, once all scans are taken."""
         if not self._n_msms:
-            others = f" and {self._n_higher} of MS level 3 or higher" if self._n_higher else ""
-            if not self._n_ms1 + self._n_higher:
+            others = f" and {self._n_other} of a level other than 1 or 2" if self._n_other else ""
+            if not self._n_ms1 + self._n_other:
                 raise RunError(Code.EMPTY, "no scan at all", path=self._path)
-            message = f"no MS/MS: all scans are MS1 ({self._n_ms1}){others}; expected data-dependent MS/MS"
+            message = f"no MS/MS: {self._n_ms1} scans of MS1{others}; expected data-dependent MS/MS"
             raise RunError(Code.NO_MSMS, message, path=self._path)
         self._refuse_dia()
         return self._with_found(self._builder.table())

@@ -93,7 +93,7 @@ class Lease:
         self._beat = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
-        if not getattr(self._out, "is_conditional", True):
+        if not self._out.is_conditional:
             self._notice(
                 f"{self._out.location}: this store has no conditional writes: nothing keeps two jobs that start in "
                 "the same moment apart"

@@ -104,10 +104,12 @@ def points_from_spectra(spectra: pa.Table, config: RenderConfig, *, path: str) -
     n_impossible = n_kept_fragments - n_possible
     n_outside = n_possible - len(row)
     if len(row) == 0:
+        # Shares sum to 1: of tens of thousands of scans, each may be below the cut.
+        remedy = "" if kept.any() else "; merge repeated scans (merge_mz) or lower intensity_cut"
         raise RunError(
             Code.NOTHING_TO_DRAW,
             f"no fragment left to draw: {n_below_cut} spectra below the intensity cut, {n_impossible} fragments above "
-            f"their precursor, {n_outside} outside the axes",
+            f"their precursor, {n_outside} outside the axes{remedy}",
             path=path,
         )
     return Points(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from cluster.connect import ray_is_alive
 from ms2img.errors import JobError
 
-LOOK_SECONDS = 0.5  # between two looks at Ray's processes while nothing comes (ours)
+LOOK_SECONDS = 0.1  # between two looks at Ray's processes while nothing comes (ours): soon Ray ends us as well
 
 Work = TypeVar("Work")
 Answer = TypeVar("Answer")
