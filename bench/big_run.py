@@ -42,7 +42,7 @@ def spectra_texts(path: Path) -> tuple[str, list[str], str]:
 
 def as_mzml(path: Path, out: Path) -> Path:
     """An mzXML's scans as mzML: zlib, 64-bit m/z and 32-bit intensities."""
-    from ms2img.io.mzxml import read_scans
+    from ms2img.io.formats.mzxml import read_scans
 
     scans = list(read_scans(str(path)))
     psims: Any = importlib.import_module("psims.mzml")

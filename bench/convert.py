@@ -22,8 +22,8 @@ from pathlib import Path
 from bench.memory import PeakMemory
 from bench.run_files import linked_sheet
 from cluster.connect import connected
-from ms2img.io.compaction import Held
-from ms2img.io.shards import shard_count
+from ms2img.io.dataset.compaction import Held
+from ms2img.io.dataset.shards import shard_count
 from ms2img.io.sheet import Sheet
 from ms2img.io.storage import statuses
 from ms2img.ms2toimg.convert_group import RunGroup, convert_group

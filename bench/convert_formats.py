@@ -16,9 +16,9 @@ from pathlib import Path
 
 from bench.cohort import SHARED
 from ms2img.errors import RunError
+from ms2img.io.dataset.shards import encode
 from ms2img.io.draft import draft_sheet
 from ms2img.io.read import read_runs
-from ms2img.io.shards import encode
 from ms2img.io.sheet import Run, Sheet
 from ms2img.ms2toimg.convert import image_row, rows_to_table
 from ms2img.ms2toimg.render_config import RenderConfig

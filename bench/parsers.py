@@ -35,7 +35,7 @@ Peaks = tuple[float, Any, Any]  # precursor m/z, m/z [n], intensity [n]
 
 def ours(path: str) -> Iterator[Peaks]:
     """The scan readers of ms2img, without the table that is made of them; MSP as its table's columns."""
-    from ms2img.io import msp, mzml, mzxml
+    from ms2img.io.formats import msp, mzml, mzxml
 
     if path.endswith(".msp"):
         table = msp.read_msp(path)
@@ -102,7 +102,7 @@ READERS: dict[str, Callable[[str], Iterator[Peaks]]] = {
 
 def measure(reader: str, path: str) -> dict[str, Any]:
     """Read `path` in this process: a digest a scan, least processor time, growth of memory."""
-    for name in ("ms2img.io.dda", "ms2img.io.msp") if reader == "ms2img" else (reader,):
+    for name in ("ms2img.io.formats.dda", "ms2img.io.formats.msp") if reader == "ms2img" else (reader,):
         importlib.import_module(name)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     scans = [_digest(*scan) for scan in READERS[reader](path)]

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from ms2img.errors import UsageError
-from ms2img.io.images import ImageSet, data_fingerprint, load_images
+from ms2img.io.dataset.images import ImageSet, data_fingerprint, load_images
 from ms2img.io.sheet import Sheet
 from ms2img.ms2toimg.labels import LabelConfig, Labels, make_labels
 

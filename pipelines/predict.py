@@ -147,7 +147,7 @@ def _drafted(kinds: Iterable[str]) -> tuple[str, ...]:
 
 
 def _rows_of_files(paths: Iterable[str]) -> list[_InputRow]:
-    from ms2img.io.msdial_alignment import read_alignment_runs
+    from ms2img.io.formats.msdial_alignment import read_alignment_runs
 
     rows: list[_InputRow] = []
     for path in paths:

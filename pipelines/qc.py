@@ -75,8 +75,8 @@ def qc(config: QcConfig, *, quiet: bool = False) -> QcSummary:
         from pipelines.report.qc_page import QcPage, build_qc_page
     except ImportError as error:
         raise UsageError(f"the report page needs {error.name}: pip install 'ms2img[report]'") from None
-    from ms2img.io.image_counts import load_counts, load_errors
-    from ms2img.io.images import load_images
+    from ms2img.io.dataset.image_counts import load_counts, load_errors
+    from ms2img.io.dataset.images import load_images
     from ms2img.io.sheet import Sheet
     from ms2img.ms2toimg.qc import assess
     from ms2img.ms2toimg.qc_scope import ORDER, not_judged
@@ -151,7 +151,7 @@ def write(config: QcConfig, found: Assessment, page: str) -> str:
 
 def _require_writable(out: str) -> None:
     """Refuse a file, and an image data set: its own config.yaml would be replaced."""
-    from ms2img.io.manifest import MANIFEST_NAME
+    from ms2img.io.dataset.manifest import MANIFEST_NAME
     from ms2img.io.storage import folder, is_remote
 
     if not is_remote(out) and Path(out).exists() and not Path(out).is_dir():

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ms2img.io.compaction import held, make_shard, plan_shards, sweep
-from ms2img.io.failures import write_failures
-from ms2img.io.manifest import Manifest
+from ms2img.io.dataset.compaction import held, make_shard, plan_shards, sweep
+from ms2img.io.dataset.failures import write_failures
+from ms2img.io.dataset.manifest import Manifest
+from ms2img.io.dataset.shards import identity, shard_count, shard_of
+from ms2img.io.dataset.sources import Source, write_sources
+from ms2img.io.dataset.staging import stage
 from ms2img.io.schema import images_schema
-from ms2img.io.shards import identity, shard_count, shard_of
-from ms2img.io.sources import Source, write_sources
-from ms2img.io.staging import stage
 from ms2img.io.storage import FileStatus, folder
 
 VERSION = 1

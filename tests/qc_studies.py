@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ms2img.io.image_counts import COUNTS, load_counts
-from ms2img.io.images import load_images
+from ms2img.io.dataset.image_counts import COUNTS, load_counts
+from ms2img.io.dataset.images import load_images
 from ms2img.io.sheet import Run, Sheet
 from ms2img.ms2toimg.qc import Assessment, assess
 from ms2img.ms2toimg.qc_findings import Flag

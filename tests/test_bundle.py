@@ -166,7 +166,7 @@ def test_an_aligned_file_is_read_once_for_all_its_runs(
         return original(name, columns)
 
     monkeypatch.setattr(ms2img.io.read, "read_alignment", counted)
-    columns = [run.column for run in ms2img.io.msdial_alignment.read_alignment_runs(path)][:4]
+    columns = [run.column for run in ms2img.io.formats.msdial_alignment.read_alignment_runs(path)][:4]
     frame = pd.DataFrame({"path": path, "column": [*columns, "no such run"]})
     predictor = load_bundle(make_bundle(tmp_path, render=RenderConfig(height=75, width=70)))
     answer = predictor.predict(frame)

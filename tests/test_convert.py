@@ -15,9 +15,9 @@ import pytest
 from mgf_files import readers_of, slow, spectrum
 
 from ms2img.errors import UsageError
-from ms2img.io.images import load_images
-from ms2img.io.lease import Lease
-from ms2img.io.msdial_alignment import read_alignment_runs
+from ms2img.io.dataset.images import load_images
+from ms2img.io.dataset.lease import Lease
+from ms2img.io.formats.msdial_alignment import read_alignment_runs
 from ms2img.io.read import read_run, read_runs
 from ms2img.io.sheet import Sheet
 from ms2img.io.storage import folder

@@ -25,8 +25,8 @@ from conversions import (
     wait_for,
 )
 
-from ms2img.io.lease import LEASE_NAME
-from ms2img.io.process import birth
+from ms2img.io.dataset.lease import LEASE_NAME
+from ms2img.io.dataset.process import birth
 
 FAILURES = 3
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mgf_files import run
 
-from ms2img.io.shards import shard_of
+from ms2img.io.dataset.shards import shard_of
 from ms2img.io.storage import FileStatus
 from ms2img.ms2toimg.convert_group import RunGroup
 from ms2img.ms2toimg.render_config import RenderConfig

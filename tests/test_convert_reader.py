@@ -17,7 +17,7 @@ import pytest
 from mgf_files import fat, good, group, readers_of, run, slow
 
 from ms2img.errors import Code
-from ms2img.io.process import birth, resident_bytes
+from ms2img.io.dataset.process import birth, resident_bytes
 from ms2img.io.read import read_run, source_fingerprint
 from ms2img.ms2toimg.convert import image_row
 from ms2img.ms2toimg.convert_group import convert_group

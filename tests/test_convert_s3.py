@@ -9,8 +9,8 @@ import pytest
 from conversions import conversion, data_set, finish, study
 from fault_proxy import Drop, Refuse, fault_proxy, share
 
-from ms2img.io.images import load_images
-from ms2img.io.lease import LEASE_NAME
+from ms2img.io.dataset.images import load_images
+from ms2img.io.dataset.lease import LEASE_NAME
 
 FAILURES = 3
 

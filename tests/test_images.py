@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from image_sets import SIZE, VERSION, commit, contents, pixels_of, table
 
 from ms2img.errors import UsageError
-from ms2img.io import shards
 from ms2img.io.atomic import replace_file
-from ms2img.io.images import load_images
-from ms2img.io.manifest import Manifest
-from ms2img.io.shards import deal, encode, groups_with, shard_count, shard_of
-from ms2img.io.sources import Source
-from ms2img.io.staging import read_staged, stage
+from ms2img.io.dataset import shards
+from ms2img.io.dataset.images import load_images
+from ms2img.io.dataset.manifest import Manifest
+from ms2img.io.dataset.shards import deal, encode, groups_with, shard_count, shard_of
+from ms2img.io.dataset.sources import Source
+from ms2img.io.dataset.staging import read_staged, stage
 from ms2img.io.storage import FileStatus, folder
 
 

@@ -13,16 +13,16 @@ from dataclasses import asdict, replace
 import pytest
 
 from ms2img.errors import JobError, UsageError
-from ms2img.io import lease as leases
-from ms2img.io.lease import LEASE_NAME, STALE_SECONDS, Lease, Owner
-from ms2img.io.process import birth, resident_bytes
+from ms2img.io.dataset import lease as leases
+from ms2img.io.dataset.lease import LEASE_NAME, STALE_SECONDS, Lease, Owner
+from ms2img.io.dataset.process import birth, resident_bytes
 from ms2img.io.storage import folder
 
 #: Takes the lease of argv[1], says so, and holds it until its standard input ends; waits for a go where argv[2] is set.
 HOLDER = """
 import sys
 from ms2img.errors import UsageError
-from ms2img.io.lease import Lease
+from ms2img.io.dataset.lease import Lease
 from ms2img.io.storage import folder
 out, notices = folder(sys.argv[1]), []
 if sys.argv[2:]:

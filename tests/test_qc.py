@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from qc_studies import Study, converted, flags
 
-from ms2img.io.image_counts import COUNTS
+from ms2img.io.dataset.image_counts import COUNTS
 from ms2img.ms2toimg.qc import assess
 from ms2img.ms2toimg.qc_blanks import preceding_runs
 from ms2img.ms2toimg.qc_drift import similarity_to_mean

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ms2img.io.centroid import centroid
-from ms2img.io.merge import merge_repeats
+from ms2img.io.formats.centroid import centroid
+from ms2img.io.formats.merge import merge_repeats
+from ms2img.io.formats.spectra import UNNAMED
 from ms2img.io.read_config import ReadOptions
-from ms2img.io.spectra import UNNAMED
 
 OPTIONS = ReadOptions(merge_mz=0.01, merge_rt_seconds=10)
 

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ms2img.errors import RunError
-from ms2img.io import mgf as mgf_module
-from ms2img.io import spectra as spectra_module
-from ms2img.io.mgf import read_mgf
-from ms2img.io.spectra import UNNAMED, charge_of_adduct
+from ms2img.io.formats import mgf as mgf_module
+from ms2img.io.formats import spectra as spectra_module
+from ms2img.io.formats.mgf import read_mgf
+from ms2img.io.formats.spectra import UNNAMED, charge_of_adduct
 
 QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ms2img.errors import RunError
-from ms2img.io import aligned, cells
-from ms2img.io.msdial_alignment import AlignedRun, read_alignment, read_alignment_runs
-from ms2img.io.msdial_peaklist import read_peaklist
-from ms2img.io.spectra import UNNAMED
+from ms2img.io.formats import aligned, cells
+from ms2img.io.formats.msdial_alignment import AlignedRun, read_alignment, read_alignment_runs
+from ms2img.io.formats.msdial_peaklist import read_peaklist
+from ms2img.io.formats.spectra import UNNAMED
 
 QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 

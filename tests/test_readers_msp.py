@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raw_runs import raw_run
 
 from ms2img.errors import RunError
-from ms2img.io.msp import read_msp
+from ms2img.io.formats.msp import read_msp
 from ms2img.io.read import RunSpectra, read_run, read_runs, sniff
 from ms2img.io.schema import SPECTRA
 

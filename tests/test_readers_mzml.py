@@ -22,9 +22,9 @@ from pyteomics import mzml as oracle
 from raw_runs import array_xml, b64, cv, ms1, msms, msms_xml, mzml_xml, raw_run, write_mzml
 
 from ms2img.errors import RunError
-from ms2img.io import mzml
-from ms2img.io.dda import read_dda
-from ms2img.io.mzml import read_scans
+from ms2img.io.formats import mzml
+from ms2img.io.formats.dda import read_dda
+from ms2img.io.formats.mzml import read_scans
 from ms2img.io.read import RunSpectra, read_run, read_runs, sniff
 from ms2img.io.read_config import ReadOptions
 from ms2img.io.schema import SPECTRA
@@ -312,7 +312,7 @@ def test_an_array_that_inflates_is_stopped_at_its_own_length(tmp_path: Path) -> 
     arrays = array_xml("1000514", bomb, params=params) + array_xml("1000515", b64([1, 2]))
     path = by_hand(tmp_path, mzml_xml(msms_xml(arrays=arrays)))
     code = (
-        "import sys, tracemalloc; from ms2img.io import dda; from ms2img.io.read_config import ReadOptions\n"
+        "import sys, tracemalloc; from ms2img.io.formats import dda; from ms2img.io.read_config import ReadOptions\n"
         "tracemalloc.start()\n"
         "try: dda.read_mzml(sys.argv[1], ReadOptions())\n"
         "except Exception as error: print(error.code, tracemalloc.get_traced_memory()[1] >> 20)"
@@ -352,7 +352,7 @@ def test_memory_follows_the_msms_and_not_the_file(tmp_path: Path) -> None:
     path = by_hand(tmp_path, text)
     small = by_hand(tmp_path, mzml_xml(survey, msms_xml(2)), "small.mzML")  # read first: libraries load on first use
     code = (
-        "import sys, tracemalloc; from ms2img.io import dda; from ms2img.io.read_config import ReadOptions\n"
+        "import sys, tracemalloc; from ms2img.io.formats import dda; from ms2img.io.read_config import ReadOptions\n"
         "dda.read_mzml(sys.argv[2], ReadOptions())\n"
         "tracemalloc.start(); table = dda.read_mzml(sys.argv[1], ReadOptions())\n"
         "print(len(table), tracemalloc.get_traced_memory()[1] >> 20)"

@@ -16,8 +16,8 @@ from pyteomics import mzxml as oracle
 from raw_runs import raw_run
 
 from ms2img.errors import RunError
-from ms2img.io.dda import read_dda
-from ms2img.io.mzxml import read_scans
+from ms2img.io.formats.dda import read_dda
+from ms2img.io.formats.mzxml import read_scans
 from ms2img.io.read import RunSpectra, read_run, read_runs, sniff
 from ms2img.io.read_config import ReadOptions
 from ms2img.io.schema import SPECTRA

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ms2img.errors import RunError
-from ms2img.io.quant import read_pair, read_quant_runs
+from ms2img.io.formats.quant import read_pair, read_quant_runs
 
 HEADER = "row ID,row m/z,row retention time,best ion,a.mzML Peak area,b.mzML Peak area,\n"
 TABLE = HEADER + "1,100.5,2,,10,0,\n2,200.5,3,,0,7,\n3,300.5,4,,5,,\n"

@@ -108,7 +108,7 @@ def test_statuses_of_both_kinds(s3: S3Server, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_many_is_not_listed_for_few(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ms2img.io.s3_status as s3_status
+    import ms2img.io.s3.status as s3_status
 
     for index in range(12):
         s3.put(f"bucket/many/{index:02d}", b"x")

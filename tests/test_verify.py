@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from image_sets import commit
 
-from ms2img.io import shards
-from ms2img.io.shards import checksum
+from ms2img.io.dataset import shards
+from ms2img.io.dataset.shards import checksum
+from ms2img.io.dataset.verify import verify
 from ms2img.io.storage import folder
-from ms2img.io.verify import verify
 from pipelines import cli
 
 SAMPLES = {f"s{n:02}": n for n in range(30)}

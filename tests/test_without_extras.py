@@ -29,7 +29,7 @@ import importlib, pkgutil
 import numpy as np, pandas as pd
 import ms2img
 for module in pkgutil.walk_packages(ms2img.__path__, "ms2img."):
-    if not module.name.startswith(("ms2img.ms2toimg.simulation.", "ms2img.io.s3_")):  # they need RDKit and boto3
+    if not module.name.startswith(("ms2img.ms2toimg.simulation.", "ms2img.io.s3.")):  # they need RDKit and boto3
         importlib.import_module(module.name)
 
 from bundle_samples import CNN, RENDER, card, write_mgf

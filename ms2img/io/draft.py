@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ms2img.errors import RunError, UsageError
-from ms2img.io import quant, storage
+from ms2img.io import storage
 from ms2img.io.accession_guess import guess_accessions, guess_kind
+from ms2img.io.formats import quant
+from ms2img.io.formats.msdial_alignment import read_alignment_runs
 from ms2img.io.location import absolute, file_name, parent, stem, suffix
-from ms2img.io.msdial_alignment import read_alignment_runs
 from ms2img.io.run_files import QUANT, find_run_files, pair_tables
 from ms2img.io.sheet import KINDS, RESERVED
 from ms2img.io.sheet_paths import written

@@ -11,16 +11,17 @@ from functools import lru_cache
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io import mgf, msdial_peaklist, msp, quant, storage
-from ms2img.io.aligned import AlignedTable
-from ms2img.io.dda import read_mzml, read_mzxml
-from ms2img.io.merge import merge_repeats
-from ms2img.io.msdial_alignment import read_alignment
-from ms2img.io.polarity import one_polarity
+from ms2img.io import storage
+from ms2img.io.formats import mgf, msdial_peaklist, msp, quant
+from ms2img.io.formats.aligned import AlignedTable
+from ms2img.io.formats.dda import read_mzml, read_mzxml
+from ms2img.io.formats.merge import merge_repeats
+from ms2img.io.formats.msdial_alignment import read_alignment
+from ms2img.io.formats.polarity import one_polarity
+from ms2img.io.formats.sniff import sniff as sniff
+from ms2img.io.formats.spectra import name_sample
 from ms2img.io.read_config import ReadOptions
 from ms2img.io.sheet import Run
-from ms2img.io.sniff import sniff as sniff
-from ms2img.io.spectra import name_sample
 from ms2img.io.storage import open_bytes
 
 READ_BYTES = 1 << 20

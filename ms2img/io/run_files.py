@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ms2img.errors import Code, RunError, UsageError
-from ms2img.io import quant, storage
+from ms2img.io import storage
+from ms2img.io.formats import quant
+from ms2img.io.formats.sniff import sniff
 from ms2img.io.location import absolute, file_name, parent, stem
-from ms2img.io.sniff import sniff
 from ms2img.io.text import open_text
 
 QUANT = "quant"  # the format of a feature table here: it is no run, but names some

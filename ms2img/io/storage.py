@@ -29,7 +29,7 @@ __all__ = [
 
 def status(location: str) -> FileStatus:
     """Size and version of a regular, non-empty file. Raises `RunError`: NOT_FOUND, UNREADABLE, EMPTY or STORAGE."""
-    found: FileStatus = _s3("s3_status").status(location) if is_remote(location) else local.status(location)
+    found: FileStatus = _s3("status").status(location) if is_remote(location) else local.status(location)
     return found
 
 
@@ -37,7 +37,7 @@ def statuses(locations: Iterable[str]) -> dict[str, FileStatus | RunError]:
     """`status` of many files: their errors are values. On S3 a listing a folder, not a request a file."""
     wanted = list(dict.fromkeys(locations))
     remote = [location for location in wanted if is_remote(location)]
-    found: dict[str, FileStatus | RunError] = _s3("s3_status").statuses(remote) if remote else {}
+    found: dict[str, FileStatus | RunError] = _s3("status").statuses(remote) if remote else {}
     for location in wanted:
         if not is_remote(location):
             try:
@@ -53,7 +53,7 @@ def open_bytes(location: str) -> AbstractContextManager[BinaryIO]:
     Raises `RunError` as `status`; an I/O error in the block is UNREADABLE (STORAGE on S3).
     """
     opened: AbstractContextManager[BinaryIO] = (
-        _s3("s3_read").open_bytes(location) if is_remote(location) else local.open_bytes(location)
+        _s3("read").open_bytes(location) if is_remote(location) else local.open_bytes(location)
     )
     return opened
 
@@ -65,20 +65,20 @@ def require_access(locations: Iterable[str]) -> None:
     """
     remote = [location for location in locations if is_remote(location)]
     if remote:
-        _s3("s3_status").require_access(remote)
+        _s3("status").require_access(remote)
 
 
 def is_folder(location: str) -> bool:
     """Whether a location is a folder: on S3 the start of some key. Raises `UsageError` where S3 refuses."""
     if not is_remote(location):
         return Path(location).is_dir()
-    found: bool = _s3("s3_status").is_folder(location)
+    found: bool = _s3("status").is_folder(location)
     return found
 
 
 def files_in(location: str) -> list[str]:
     """The files directly in a folder, sorted, without hidden ones. Raises `UsageError` where it cannot be listed."""
-    found: list[str] = _s3("s3_status").files_in(location) if is_remote(location) else local.files_in(location)
+    found: list[str] = _s3("status").files_in(location) if is_remote(location) else local.files_in(location)
     return found
 
 
@@ -125,7 +125,7 @@ class Folder(Protocol):
 
 def folder(location: str) -> Folder:
     """The folder at a location. Nothing is asked, and nothing created, before it is used."""
-    opened: Folder = _s3("s3_folder").S3Folder(location) if is_remote(location) else local.LocalFolder(location)
+    opened: Folder = _s3("folder").S3Folder(location) if is_remote(location) else local.LocalFolder(location)
     return opened
 
 
@@ -134,6 +134,6 @@ def _s3(module: str) -> ModuleType:
     from importlib import import_module
 
     try:
-        return import_module(f"ms2img.io.{module}")
+        return import_module(f"ms2img.io.s3.{module}")
     except ModuleNotFoundError as error:
         raise UsageError(f"s3:// locations need {error.name}: pip install 'ms2img[s3]'") from None

@@ -10,10 +10,10 @@ from typing import Any
 
 from ms2img.errors import Code, RunError
 from ms2img.io import storage
+from ms2img.io.dataset.shards import identity
+from ms2img.io.dataset.sources import Source, hash_file, source_fingerprint
 from ms2img.io.read import RunSpectra, read_runs
-from ms2img.io.shards import identity
 from ms2img.io.sheet import Run
-from ms2img.io.sources import Source, hash_file, source_fingerprint
 from ms2img.io.storage import FileStatus
 from ms2img.ms2toimg.convert import image_row
 from ms2img.ms2toimg.render import STAGE_VERSION

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ms2img.io.image_counts import COUNTS
+from ms2img.io.dataset.image_counts import COUNTS
 from ms2img.io.sheet import Run
 from ms2img.ms2toimg.qc_findings import Finding
 

@@ -16,14 +16,14 @@ from typing import Any
 import yaml
 
 from ms2img.errors import JobError, UsageError
-from ms2img.io.compaction import Held, held, make_shard, plan_shards, require_ours, sweep
-from ms2img.io.failures import ERRORS_NAME, read_failures, write_failures
-from ms2img.io.lease import LEASE_NAME, Lease
-from ms2img.io.manifest import Manifest, Shard
-from ms2img.io.shards import shard_count
+from ms2img.io.dataset.compaction import Held, held, make_shard, plan_shards, require_ours, sweep
+from ms2img.io.dataset.failures import ERRORS_NAME, read_failures, write_failures
+from ms2img.io.dataset.lease import LEASE_NAME, Lease
+from ms2img.io.dataset.manifest import Manifest, Shard
+from ms2img.io.dataset.shards import shard_count
+from ms2img.io.dataset.sources import SOURCES_NAME, read_sources, write_sources
+from ms2img.io.dataset.staging import STAGING
 from ms2img.io.sheet import Run, Sheet
-from ms2img.io.sources import SOURCES_NAME, read_sources, write_sources
-from ms2img.io.staging import STAGING
 from ms2img.io.storage import FileStatus, Folder, folder, is_remote, require_access, statuses
 from ms2img.ms2toimg.render import STAGE_VERSION
 from ms2img.ms2toimg.render_config import RenderConfig

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ms2img.errors import Code, RunError
-from ms2img.io.compaction import Held
-from ms2img.io.failures import PASSING, failure, fingerprint
-from ms2img.io.shards import identity, shard_of
+from ms2img.io.dataset.compaction import Held
+from ms2img.io.dataset.failures import PASSING, failure, fingerprint
+from ms2img.io.dataset.shards import identity, shard_of
+from ms2img.io.dataset.sources import Source
 from ms2img.io.sheet import Run
-from ms2img.io.sources import Source
 from ms2img.io.storage import FileStatus
 from ms2img.ms2toimg.convert_group import RunGroup, fingerprint_of
 from ms2img.ms2toimg.render import STAGE_VERSION

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from ms2img.errors import Code, JobError, RunError
-from ms2img.io.process import resident_bytes
+from ms2img.io.dataset.process import resident_bytes
 from ms2img.io.sheet import Run
 from ms2img.ms2toimg.convert_group import Outcome, RunGroup
 from ms2img.ms2toimg.render_config import RenderConfig

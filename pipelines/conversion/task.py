@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ms2img.errors import RunError
-from ms2img.io.shards import shard_of
-from ms2img.io.sources import Source
-from ms2img.io.staging import STAGED_BYTES, STAGED_RUNS, Staged, stage
+from ms2img.io.dataset.shards import shard_of
+from ms2img.io.dataset.sources import Source
+from ms2img.io.dataset.staging import STAGED_BYTES, STAGED_RUNS, Staged, stage
 from ms2img.io.storage import Folder, folder
 from ms2img.ms2toimg.convert import rows_to_table
 from ms2img.ms2toimg.convert_group import Outcome, RunGroup

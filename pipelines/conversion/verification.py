@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ms2img.io.manifest import require_manifest
+from ms2img.io.dataset.manifest import require_manifest
+from ms2img.io.dataset.verify import verify as find_defects
 from ms2img.io.storage import folder
-from ms2img.io.verify import verify as find_defects
 from pipelines.command import Output, Result
 from pipelines.conversion.config import ConvertConfig
 from pipelines.progress import Steps

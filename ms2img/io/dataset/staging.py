@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ms2img.io.shards import encode, identities_of
-from ms2img.io.sources import Source
+from ms2img.io.dataset.shards import encode, identities_of
+from ms2img.io.dataset.sources import Source
 from ms2img.io.storage import FileStatus, Folder
 
 STAGING = ".staging/"

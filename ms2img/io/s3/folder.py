@@ -13,10 +13,10 @@ import pyarrow as pa
 from botocore.exceptions import ClientError
 
 from ms2img.io.location import TEMPORARY, FileStatus, bucket_and_key
-from ms2img.io.s3_client import Store, store
-from ms2img.io.s3_errors import FAILURES, NOT_FOUND, NOT_IMPLEMENTED, is_passing, job_error, status_of
-from ms2img.io.s3_read import reader
-from ms2img.io.s3_status import etag, pages
+from ms2img.io.s3.client import Store, store
+from ms2img.io.s3.errors import FAILURES, NOT_FOUND, NOT_IMPLEMENTED, is_passing, job_error, status_of
+from ms2img.io.s3.read import reader
+from ms2img.io.s3.status import etag, pages
 
 DELETED_AT_ONCE = 1000  # the most keys of one request (S3 API, "DeleteObjects")
 BAD_REQUEST, CONFLICT, PRECONDITION_FAILED = 400, 409, 412

@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from ms2img.errors import Code, JobError, RunError, UsageError
 from ms2img.io.location import SCHEME, bucket_and_key
-from ms2img.io.s3_client import Store
+from ms2img.io.s3.client import Store
 
 NOT_FOUND, NOT_IMPLEMENTED = 404, 501
 _ASK_AGAIN = frozenset(

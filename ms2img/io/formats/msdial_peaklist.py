@@ -9,8 +9,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io import cells, msdial
-from ms2img.io.spectra import SpectraBuilder
+from ms2img.io.formats import cells, msdial
+from ms2img.io.formats.spectra import SpectraBuilder
 from ms2img.io.text import open_text
 
 FIRST_CELLS = ("PeakID", "Peak ID")  # MS-DIAL 4, MS-DIAL 5
@@ -25,7 +25,7 @@ _COLUMNS = {
 
 
 def read_peaklist(path: str) -> pa.Table:
-    """Read one run's peaks, schema `ms2img.io.spectra.UNNAMED`; a peak without MS/MS has no fragments.
+    """Read one run's peaks, schema `ms2img.io.formats.spectra.UNNAMED`; a peak without MS/MS has no fragments.
 
     Raises `RunError`: as `open_text`; BAD_HEADER, BAD_VALUE, TRUNCATED (with the line), EMPTY (no peak).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ms2img.io.scan import Floats
+from ms2img.io.formats.scan import Floats
 
 HALF_WINDOW = 2  # points (ours): a maximum is above two on each side, so that one noisy point makes no second peak
 MAX_STEP = 0.2  # m/z (ours): points further apart are of different peaks; the coarsest instruments sample every 0.1

@@ -16,10 +16,10 @@ from typing import TextIO
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io import cells
-from ms2img.io.aligned import AlignedTable, HeightColumns
-from ms2img.io.mgf import read_mgf
-from ms2img.io.spectra import SpectraBuilder
+from ms2img.io.formats import cells
+from ms2img.io.formats.aligned import AlignedTable, HeightColumns
+from ms2img.io.formats.mgf import read_mgf
+from ms2img.io.formats.spectra import SpectraBuilder
 from ms2img.io.text import open_text
 
 REQUIRED = ID_COLUMN, MZ_COLUMN, RT_COLUMN = "row ID", "row m/z", "row retention time"

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ms2img.errors import JobError, UsageError
+from ms2img.io.dataset.manifest import Manifest, Shard
+from ms2img.io.dataset.shards import IDENTITY_COLUMNS, IMAGES, checksum, deal, encode, identities_of, shard_name
+from ms2img.io.dataset.sources import Source
+from ms2img.io.dataset.staging import FOOTER_READERS, STAGING, Staged, read_staged
 from ms2img.io.location import TEMPORARY
-from ms2img.io.manifest import Manifest, Shard
 from ms2img.io.schema import images_schema
-from ms2img.io.shards import IDENTITY_COLUMNS, IMAGES, checksum, deal, encode, identities_of, shard_name
-from ms2img.io.sources import Source
-from ms2img.io.staging import FOOTER_READERS, STAGING, Staged, read_staged
 from ms2img.io.storage import FileStatus, Folder, is_remote
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ms2img.errors import Code, RunError
-from ms2img.io import cells, msdial
-from ms2img.io.aligned import AlignedTable, HeightColumns
-from ms2img.io.spectra import SpectraBuilder
+from ms2img.io.formats import cells, msdial
+from ms2img.io.formats.aligned import AlignedTable, HeightColumns
+from ms2img.io.formats.spectra import SpectraBuilder
 from ms2img.io.text import open_text
 
 FIRST_CELL = "Alignment ID"

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from ms2img.errors import Code, RunError
-from ms2img.io.scan import MAX_TEXT_CHARS, Scan
+from ms2img.io.formats.scan import MAX_TEXT_CHARS, Scan
 from ms2img.io.text import open_content
 
 CHUNK_BYTES = 1 << 16

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from ms2img.errors import JobError, Ms2imgError, UsageError
-from ms2img.io.process import birth, namespace
+from ms2img.io.dataset.process import birth, namespace
 from ms2img.io.storage import Folder
 
 LEASE_NAME = ".lease.json"
@@ -31,7 +31,7 @@ STALE_SECONDS = 120.0  # (ours) a heartbeat this old is of a dead owner, unless 
 
 @dataclass(frozen=True)
 class Owner:
-    """What the file says: who holds the lease; `namespace` and `birth` as in `ms2img.io.process`.
+    """What the file says: who holds the lease; `namespace` and `birth` as in `ms2img.io.dataset.process`.
 
     Times in seconds since 1970 by the owner's clock.
     """

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from ms2img.io.location import FileStatus, bucket_and_key
-from ms2img.io.s3_client import Store, store
-from ms2img.io.s3_errors import FAILURES, is_passing, run_error
-from ms2img.io.s3_status import checked, object_at, with_reason
+from ms2img.io.s3.client import Store, store
+from ms2img.io.s3.errors import FAILURES, is_passing, run_error
+from ms2img.io.s3.status import checked, object_at, with_reason
 
 BUFFER_BYTES = 1 << 16
 # A file is read by ranges that double from the first to the longest while it is read straight on (ours): its format is

@@ -10,8 +10,8 @@ from typing import Any
 
 from ms2img.errors import Code, RunError, UsageError
 from ms2img.io.location import SCHEME, FileStatus, bucket_and_key
-from ms2img.io.s3_client import CONNECTIONS, Store, store
-from ms2img.io.s3_errors import FAILURES, code_of, is_passing, run_error, wrong_setting
+from ms2img.io.s3.client import CONNECTIONS, Store, store
+from ms2img.io.s3.errors import FAILURES, code_of, is_passing, run_error, wrong_setting
 
 LISTED_FROM = 3  # wanted files of one folder from which on a listing is asked for (ours): fewer cost less by name
 

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io import mzml, mzxml
-from ms2img.io.centroid import centroid
+from ms2img.io.formats import mzml, mzxml
+from ms2img.io.formats.centroid import centroid
+from ms2img.io.formats.scan import Floats, Precursor, Scan
+from ms2img.io.formats.spectra import SpectraBuilder
 from ms2img.io.read_config import ReadOptions
-from ms2img.io.scan import Floats, Precursor, Scan
-from ms2img.io.spectra import SpectraBuilder
 
 EARLY_SCANS = 500  # MS/MS scans (ours) after which a DIA run is refused without reading gigabytes of it
 MAX_CHARGE = 127  # what the schema's int8 holds
@@ -26,17 +26,17 @@ NAN = float("nan")
 
 
 def read_mzml(path: str, options: ReadOptions) -> pa.Table:
-    """The MS/MS scans of an mzML file, schema `ms2img.io.spectra.UNNAMED`. Raises `RunError` as `read_dda`."""
+    """The MS/MS scans of an mzML file, schema `ms2img.io.formats.spectra.UNNAMED`. Raises `RunError` as `read_dda`."""
     return read_dda(mzml.read_scans(path), options, path=path)
 
 
 def read_mzxml(path: str, options: ReadOptions) -> pa.Table:
-    """The MS/MS scans of an mzXML file, schema `ms2img.io.spectra.UNNAMED`. Raises `RunError` as `read_dda`."""
+    """The MS/MS scans of an mzXML file, schema `ms2img.io.formats.spectra.UNNAMED`. Raises `RunError` as `read_dda`."""
     return read_dda(mzxml.read_scans(path), options, path=path)
 
 
 def read_dda(scans: Iterable[Scan], options: ReadOptions, *, path: str) -> pa.Table:
-    """One row an MS/MS scan (MS level 2), also without peaks; schema `ms2img.io.spectra.UNNAMED`.
+    """One row an MS/MS scan (MS level 2), also without peaks; schema `ms2img.io.formats.spectra.UNNAMED`.
 
     Precursor m/z and intensity are the selected ion's. A missing intensity, or one of 0, is that of the highest peak
     within ``ms1_window_ppm`` in the MS1 scan before, else in the one after (of the same polarity). If neither has such

@@ -6,7 +6,7 @@ import re
 from itertools import islice
 
 from ms2img.errors import Code, RunError
-from ms2img.io import msdial_alignment, msdial_peaklist, msp, mzml, mzxml, quant
+from ms2img.io.formats import msdial_alignment, msdial_peaklist, msp, mzml, mzxml, quant
 from ms2img.io.text import open_text
 
 SNIFF_LINES = 500

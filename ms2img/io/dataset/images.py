@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ms2img.errors import UsageError
-from ms2img.io.manifest import MANIFEST_NAME, Manifest, require_manifest
-from ms2img.io.shards import groups_with, shard_of
+from ms2img.io.dataset.manifest import MANIFEST_NAME, Manifest, require_manifest
+from ms2img.io.dataset.shards import groups_with, shard_of
 from ms2img.io.storage import Folder, folder, join
 
 __all__ = ["MANIFEST_NAME", "ImageSet", "Manifest", "data_fingerprint", "load_images", "pixels"]

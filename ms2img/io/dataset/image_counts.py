@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ms2img.errors import UsageError
-from ms2img.io.manifest import require_manifest
+from ms2img.io.dataset.manifest import require_manifest
 from ms2img.io.schema import ERRORS
 from ms2img.io.storage import folder, join
 

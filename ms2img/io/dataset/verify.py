@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ms2img.io.failures import ERRORS_NAME
-from ms2img.io.manifest import Manifest, Shard, require_manifest
+from ms2img.io.dataset.failures import ERRORS_NAME
+from ms2img.io.dataset.manifest import Manifest, Shard, require_manifest
+from ms2img.io.dataset.shards import IDENTITY_COLUMNS, IMAGES, checksum, identities_of, shard_name, shard_of
+from ms2img.io.dataset.sources import SOURCES_NAME
 from ms2img.io.schema import images_schema
-from ms2img.io.shards import IDENTITY_COLUMNS, IMAGES, checksum, identities_of, shard_name, shard_of
-from ms2img.io.sources import SOURCES_NAME
 from ms2img.io.storage import FileStatus, Folder
 
 

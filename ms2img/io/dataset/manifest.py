@@ -28,8 +28,8 @@ class Shard:
 class Manifest:
     """What ``manifest.json`` holds: how the images were made, and the committed files.
 
-    `n_shards` is the number that samples are dealt over (`ms2img.io.shards.shard_of`); a shard without rows has no
-    file, one above the size cap has several.
+    `n_shards` is the number that samples are dealt over (`ms2img.io.dataset.shards.shard_of`); a shard without rows has
+    no file, one above the size cap has several.
     """
 
     stage_version: int

@@ -12,8 +12,8 @@ from pyteomics import mgf
 from pyteomics.auxiliary import PyteomicsError
 
 from ms2img.errors import Code, RunError
-from ms2img.io.ion_text import parse_charge, parse_polarity
-from ms2img.io.spectra import SpectraBuilder
+from ms2img.io.formats.ion_text import parse_charge, parse_polarity
+from ms2img.io.formats.spectra import SpectraBuilder
 from ms2img.io.text import open_text
 
 HEADER_CHARS = 1 << 24  # file-wide parameters and comments above the first entry (ours): two lines of the longest kind
@@ -27,7 +27,7 @@ _TIME = re.compile(r"(\d+\.?\d*)\s*-\s*(\d+\.?\d*)")  # MGF allows a range
 
 
 def read_mgf(path: str) -> pa.Table:
-    """Read the MS/MS entries of one MGF file, schema `ms2img.io.spectra.UNNAMED`.
+    """Read the MS/MS entries of one MGF file, schema `ms2img.io.formats.spectra.UNNAMED`.
 
     MS1 entries (``MSLEVEL=1``, ``SPECTYPE=CORRELATED MS``) are skipped; an entry without peaks is kept. The second
     number of PEPMASS is the precursor intensity, null where it is absent or 0. A charge that is not one number

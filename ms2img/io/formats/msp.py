@@ -12,9 +12,9 @@ from typing import TextIO
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io.cells import SECONDS_A_MINUTE
-from ms2img.io.ion_text import parse_charge, parse_polarity
-from ms2img.io.spectra import SpectraBuilder
+from ms2img.io.formats.cells import SECONDS_A_MINUTE
+from ms2img.io.formats.ion_text import parse_charge, parse_polarity
+from ms2img.io.formats.spectra import SpectraBuilder
 from ms2img.io.text import open_text
 
 FIRST_KEY = "name"
@@ -58,7 +58,7 @@ class _Entry:
 
 
 def read_msp(path: str) -> pa.Table:
-    """Read the MS/MS entries of one MSP file, schema `ms2img.io.spectra.UNNAMED`.
+    """Read the MS/MS entries of one MSP file, schema `ms2img.io.formats.spectra.UNNAMED`.
 
     Entries that say MS1 are skipped; one without peaks is kept. MS-DIAL's retention time is in minutes. An entry's id
     is its peak, alignment or scan number, else its place in the file (names repeat).

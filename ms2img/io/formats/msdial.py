@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from ms2img.errors import Code, RunError
-from ms2img.io.cells import SECONDS_A_MINUTE, number, text
+from ms2img.io.formats.cells import SECONDS_A_MINUTE, number, text
 
 
 def rows(handle: TextIO) -> Iterator[tuple[int, list[str]]]:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from ms2img.errors import Code, RunError
-from ms2img.io.scan import EncodedArray, Precursor, Scan
-from ms2img.io.xml_scans import Attributes, End, ScanReader, Start, one_line
+from ms2img.io.formats.scan import EncodedArray, Precursor, Scan
+from ms2img.io.formats.xml_scans import Attributes, End, ScanReader, Start, one_line
 
 ROOTS = ("mzML", "indexedmzML")
 

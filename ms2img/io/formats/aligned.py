@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io.cells import NULL_CELLS, decimal_hint
+from ms2img.io.formats.cells import NULL_CELLS, decimal_hint
 
 # Names like a missing column's are looked up (one costs a comparison with every run) for so many columns, among so many
 # runs (ours): a sheet in which all of 10,000 are wrong is refused in a moment all the same.
@@ -24,7 +24,7 @@ HINTED_COLUMNS, HINTED_RUNS = 10, 20_000
 class AlignedTable:
     """Features x runs, held for the requested columns only.
 
-    `features`: one row a feature, schema `ms2img.io.spectra.UNNAMED`, without precursor intensities.
+    `features`: one row a feature, schema `ms2img.io.formats.spectra.UNNAMED`, without precursor intensities.
     `heights`: column name -> float64 [n_features], NaN where the cell is empty.
     `refused`: columns that cannot be read, each with its own error: one bad column does not cost the others.
     """

@@ -1,0 +1,1 @@
+"""The image data set on disk: shards, manifest, and how they come to be exactly once."""
