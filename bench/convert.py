@@ -22,11 +22,12 @@ from pathlib import Path
 from bench.memory import PeakMemory
 from bench.run_files import linked_sheet
 from cluster.connect import connected
-from ms2img.io.dataset.compaction import Held
+from ms2img.io.dataset.compaction import Held, make_shard, plan_shards
 from ms2img.io.dataset.shards import shard_count
 from ms2img.io.sheet import Sheet
-from ms2img.io.storage import statuses
+from ms2img.io.storage import folder, statuses
 from ms2img.ms2toimg.convert_group import RunGroup, convert_group
+from ms2img.ms2toimg.render import STAGE_VERSION
 from pipelines.conversion.plan import Planner, tasks
 from pipelines.conversion.reader import Limits
 from pipelines.conversion.task import Settings, TaskResult, stage_outcomes
@@ -77,7 +78,7 @@ def _seconds(way: str, sheet: Path, out: Path) -> float:
 
 
 def _by_pool(config: ConvertConfig, workers: int) -> float:
-    """The same tasks by the standard library's pool: no Ray, no limits, no lease, and nothing is committed."""
+    """The same tasks and shards by the standard library's pool: no Ray, no limits, no lease, and no manifest."""
     started = time.perf_counter()
     runs = Sheet.read(config.samples).runs
     found = statuses(run.path for run in runs)
@@ -85,8 +86,17 @@ def _by_pool(config: ConvertConfig, workers: int) -> float:
     render = config.render_config()
     settings = Settings(config.out, render, shard_count(len(runs), render.height, render.width), Limits(600, 2**31))
     work = tasks(groups, settings, workers)
+    height, width = render.height, render.width
+    held = Held()
+    rows: dict[str, str] = {}
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        done = sum(result.n_runs for result in pool.map(partial(_bare_task, settings=settings), work))
+        for result in pool.map(partial(_bare_task, settings=settings), work):
+            for staged in result.staged:
+                held.add_staged(staged)
+                rows |= staged.rows
+        _, make = plan_shards(rows, held, None, {}, n_shards=settings.n_shards, image_bytes=height * width)
+        shard = partial(make_shard, folder(config.out), height=height, width=width, stage_version=STAGE_VERSION)
+        done = sum(made.rows for made in pool.map(shard, make))
     if done != len(runs):
         raise SystemExit(f"the pool did {done} of {len(runs)} runs")
     return time.perf_counter() - started

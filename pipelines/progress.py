@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Eta
 
 LINE_EVERY_SECONDS = 15.0  # away from a terminal: at most one line in this time (ours)
-FORECAST_FROM = 0.05  # share of the steps done before a line tells the time left (ours)
+FORECAST_FROM = 0.05  # share of the steps done, after the first, before a line tells the time left (ours)
 
 
 class Steps:
@@ -27,6 +27,8 @@ class Steps:
         self.what = what
         self.done = 0
         self._started = self._last_line = time.monotonic()
+        # When how many were done: what came first carries the start of workers, or was done by an earlier job.
+        self._first: tuple[float, int] | None = None
         self._lines = not quiet and not sys.stderr.isatty()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -55,14 +57,18 @@ class Steps:
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count `steps` as done; `note` is shown behind the bar or at the end of the line."""
         self.done += steps
+        self._first = self._first or (time.monotonic(), self.done)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.done, total=self.total, note=note)
         elif self._lines and (self.done >= self.total or time.monotonic() - self._last_line > LINE_EVERY_SECONDS):
             self._last_line = time.monotonic()
-            elapsed = self._last_line - self._started
-            tail = f" in {elapsed:.0f} s"
-            if self.done < self.total:
-                # The first steps carry the start of workers: no forecast from them.
-                known = self.done >= FORECAST_FROM * self.total
-                tail = f", about {elapsed / self.done * (self.total - self.done):.0f} s left" if known else ""
+            tail = f" in {self._last_line - self._started:.0f} s" if self.done >= self.total else self._forecast()
             print(f"{self.what}: {self.done}/{self.total}{tail} {note}".rstrip(), file=sys.stderr, flush=True)
+
+    def _forecast(self) -> str:
+        """The time left by the speed since the first steps; nothing before there is one."""
+        since, first = self._first or (self._last_line, self.done)
+        if self.done - first < max(1, FORECAST_FROM * self.total):
+            return ""
+        left = (self._last_line - since) / (self.done - first) * (self.total - self.done)
+        return f", about {left:.0f} s left"

@@ -52,11 +52,15 @@ def test_every_run_is_in_one_task_and_no_task_of_small_files_is_large(sizes, run
     assert weights(made) == sorted(weights(made), reverse=True)
 
 
-def test_thousands_of_small_files_become_tasks_of_64_of_one_shard():
+def test_thousands_of_small_files_become_tasks_of_one_shard_the_last_of_them_small():
     made = tasks(groups([50 * KB] * 10_000), SETTINGS, cores=2)
-    assert len(made) < 10_000 / 64 + 2 * SETTINGS.n_shards
+    runs = [len(task) for task in made]
+    assert runs[0] == TASK_RUNS
+    assert min(runs[-4:]) <= 16
+    assert len(made) < 100
     shards = [{shard_of(run.sample_id, 4) for group in task for run in group.runs} for task in made]
-    assert sum(len(of_task) > 1 for of_task in shards) <= 3  # at most where one shard ends and the next begins
+    # At most where one shard ends and the next begins.
+    assert sum(len(of_task) > 1 for of_task in shards) <= SETTINGS.n_shards - 1
 
 
 def test_a_few_large_files_come_first_and_alone():

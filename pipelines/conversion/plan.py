@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +11,7 @@ from ms2img.io.dataset.compaction import Held
 from ms2img.io.dataset.failures import PASSING, failure, fingerprint
 from ms2img.io.dataset.shards import identity, shard_of
 from ms2img.io.dataset.sources import Source
+from ms2img.io.dataset.staging import STAGED_RUNS
 from ms2img.io.sheet import Run
 from ms2img.io.storage import FileStatus
 from ms2img.ms2toimg.convert_group import RunGroup, fingerprint_of
@@ -19,9 +19,10 @@ from ms2img.ms2toimg.render import STAGE_VERSION
 from pipelines.conversion.config import ConvertConfig
 from pipelines.conversion.task import Settings
 
-TASK_BYTES = 32 * 2**20  # of small files a task (ours): seconds of work, so that little is lost with it
-TASK_RUNS = 64  # runs a task, so that a unit of commitment is one
-TASKS_PER_CORE = 4  # at least, where there are that many runs (ours): cores end together
+TASK_BYTES = 128 * 2**20  # of small files a task (ours): some ten seconds of work, beside which Ray's part is nothing
+TASK_RUNS = 256  # runs a task (ours): they are staged, and so kept, in units of 64
+LAST_RUNS = 16  # runs a task at the end (ours), where Ray's part begins to show
+TASKS_PER_CORE = 4  # a task takes this part of a core's share of what is left (ours): cores end together
 
 
 @dataclass
@@ -123,14 +124,13 @@ def tasks(groups: Sequence[RunGroup], settings: Settings, cores: int) -> list[li
     """Part groups into tasks, the largest first.
 
     Small files go together, those of one shard as far as possible, so that what a task stages is few files of one
-    shard; a big one is a task of its own. Runs that share a file are parted only when they are many: each part reads
-    the file again.
+    shard; fewer of them the less is left, so that all cores end together. A big file is a task of its own. Runs that
+    share a file are parted only when they are many: each part reads the file again.
     """
-    total_runs = sum(len(group.runs) for group in groups)
-    n_tasks = max(1, TASKS_PER_CORE * cores)
-    most_runs = max(1, min(TASK_RUNS, math.ceil(total_runs / n_tasks)))
-    most_bytes = min(TASK_BYTES, math.ceil(sum(group.bytes for group in groups) / n_tasks))
-    parts = [part for group in groups for part in _split(group, max(TASK_RUNS, len(group.runs) // (2 * cores) + 1))]
+    left_runs, left_bytes = sum(len(group.runs) for group in groups), sum(group.bytes for group in groups)
+    n_parts = TASKS_PER_CORE * cores
+    least_runs, least_bytes = min(LAST_RUNS, -(-left_runs // n_parts)), -(-left_bytes // (n_parts * n_parts))
+    parts = [part for group in groups for part in _split(group, max(STAGED_RUNS, len(group.runs) // (2 * cores) + 1))]
 
     def shard(run: Run) -> int:
         return shard_of(run.sample_id, settings.n_shards)
@@ -142,14 +142,18 @@ def tasks(groups: Sequence[RunGroup], settings: Settings, cores: int) -> list[li
     ordered.sort(key=lambda part: (shard(part.runs[0]), part.runs[0].path, part.runs[0].sample_id))
     made: list[list[RunGroup]] = []
     sizes: list[tuple[int, int]] = []
+    most_runs = most_bytes = 0
     for part in ordered:
         runs, size = len(part.runs), part.bytes
         if made and sizes[-1][0] + runs <= most_runs and sizes[-1][1] + size <= most_bytes:
             made[-1].append(part)
             sizes[-1] = (sizes[-1][0] + runs, sizes[-1][1] + size)
         else:
+            most_runs = min(TASK_RUNS, max(least_runs, -(-left_runs // n_parts)))
+            most_bytes = min(TASK_BYTES, max(least_bytes, -(-left_bytes // n_parts)))
             made.append([part])
             sizes.append((runs, size))
+        left_runs, left_bytes = left_runs - runs, left_bytes - size
     by_size = sorted(range(len(made)), key=lambda index: sizes[index][1], reverse=True)
     return [made[index] for index in by_size]
 

@@ -24,7 +24,7 @@ from ms2img.ms2toimg.convert_group import Outcome, RunGroup
 from ms2img.ms2toimg.render_config import RenderConfig
 from pipelines.conversion.child import ONE_THREAD
 
-LOOK_SECONDS = 0.05  # between two looks at the child's memory (ours): a reader grows by some 50 MB in it
+LOOK_SECONDS = 0.1  # between two looks at the child's memory (ours): a reader grows by some 100 MB in it
 START_SECONDS = 120.0  # for a child to import what it needs, on a busy machine (ours)
 
 

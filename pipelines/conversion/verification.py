@@ -20,6 +20,6 @@ def verify(config: ConvertConfig, output: Output) -> Result:
         defects = find_defects(out, progress=progress.advance)
     for defect in defects:
         output.warn(defect)
-    output.say(f"{manifest.n_images} images in {len(manifest.files)} files, {len(defects)} defects -> {out.location}")
+    output.say(f"{out.location}: images {manifest.n_images}, files {len(manifest.files)}, defects {len(defects)}")
     values = {"images": manifest.n_images, "files": len(manifest.files), "defects": defects, "output": out.location}
     return Result(values, status=DEFECTS_FOUND if defects else 0)
