@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,16 @@ import pyarrow.parquet as pq
 
 from ms2img.errors import JobError, UsageError
 from ms2img.io.dataset.manifest import Manifest, Shard
-from ms2img.io.dataset.shards import IDENTITY_COLUMNS, IMAGES, checksum, deal, encode, identities_of, shard_name
+from ms2img.io.dataset.shards import (
+    IDENTITY_COLUMNS,
+    IMAGES,
+    ROW_GROUP,
+    checksum,
+    deal,
+    encode_groups,
+    identities_of,
+    shard_name,
+)
 from ms2img.io.dataset.sources import Source
 from ms2img.io.dataset.staging import FOOTER_READERS, STAGING, Staged, read_staged
 from ms2img.io.location import TEMPORARY
@@ -80,10 +90,10 @@ def _identities(out: Folder, name: str, committed: Manifest) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """A file to put together: its name, and file -> identities of the rows to take from it."""
+    """A file to put together: its name, and its rows (sample_id, identity, file to take it from) by sample."""
 
     name: str
-    parts: dict[str, list[str]]
+    rows: tuple[tuple[str, str, str], ...]
 
 
 def plan_shards(
@@ -104,33 +114,45 @@ def plan_shards(
         if name in kept:
             stay.append(kept[name])
             continue
-        parts: dict[str, list[str]] = defaultdict(list)
-        for sample in samples:
-            parts[held_rows.rows[sample][rows[sample]]].append(rows[sample])
-        make.append(ShardPlan(name, dict(parts)))
+        found = ((sample, rows[sample], held_rows.rows[sample][rows[sample]]) for sample in samples)
+        make.append(ShardPlan(name, tuple(found)))
     return stay, make
 
 
 def make_shard(out: Folder, plan: ShardPlan, *, height: int, width: int, stage_version: int) -> Shard:
-    """Put one file together out of those that hold its rows, and write it at once. Raises `JobError`.
-
-    Memory: the file's pixels twice. The staged rows are read a row group at a time.
-    """
-    schema = images_schema(height, width)
-    tables = [schema.empty_table()]
-    for name, identities in sorted(plan.parts.items()):
-        tables += [part.cast(schema) for part in _rows_of(out, name, set(identities), stage_version)]
-    table = pa.concat_tables(tables)
-    wanted = sum(map(len, plan.parts.values()))
-    if len(table) != wanted:
-        raise JobError(f"{out.location}: staged rows are gone ({len(table)} of {wanted} left); run the command again")
-    content = encode(table)
+    """Put one file together out of those that hold its rows, and write it at once. Raises `JobError`."""
+    content = encode_groups(_row_groups(out, plan, stage_version), images_schema(height, width))
     out.write(plan.name, content)
-    return Shard(plan.name, len(table), content.size, checksum(content))
+    return Shard(plan.name, len(plan.rows), content.size, checksum(content))
 
 
-def _rows_of(out: Folder, name: str, wanted: set[str], stage_version: int) -> Iterable[pa.Table]:
-    """The rows of a file with these identities."""
+def _row_groups(out: Folder, plan: ShardPlan, stage_version: int) -> Iterator[pa.Table]:
+    """The rows of a file, a row group at a time.
+
+    What a source gives is held from its first row to its last. Files are staged in the order of the samples as far as
+    paths have that order too: then few sources are held at a time, however large the file.
+    """
+    wanted: dict[str, set[str]] = defaultdict(set)
+    last: dict[str, int] = {}
+    for number, (_, row_identity, source) in enumerate(plan.rows):
+        wanted[source].add(row_identity)
+        last[source] = number
+    held_rows: dict[str, tuple[pa.Table, dict[str, int]]] = {}
+    for start in range(0, len(plan.rows), ROW_GROUP):
+        pieces = []
+        for source, members in groupby(plan.rows[start : start + ROW_GROUP], key=lambda row: row[2]):
+            if source not in held_rows:
+                held_rows[source] = _rows_of(out, source, wanted[source], stage_version)
+            table, place = held_rows[source]
+            pieces.append(table.take(pa.array([place[row_identity] for _, row_identity, _ in members])))
+        yield pa.concat_tables(pieces)
+        for source in [source for source in held_rows if last[source] < start + ROW_GROUP]:
+            del held_rows[source]
+
+
+def _rows_of(out: Folder, name: str, wanted: set[str], stage_version: int) -> tuple[pa.Table, dict[str, int]]:
+    """The rows of a file with these identities, and the place of each."""
+    tables, place = [], dict[str, int]()
     try:
         with out.open(name) as stream:
             file = pq.ParquetFile(stream)
@@ -138,11 +160,14 @@ def _rows_of(out: Folder, name: str, wanted: set[str], stage_version: int) -> It
                 found = identities_of(file.read_row_group(group, columns=list(IDENTITY_COLUMNS)), stage_version)
                 rows = [row for row, row_identity in enumerate(found) if row_identity in wanted]
                 if rows:
-                    table = file.read_row_group(group)
-                    yield table if len(rows) == len(table) else table.take(pa.array(rows))
+                    place |= {found[row]: len(place) + at for at, row in enumerate(rows)}
+                    tables.append(file.read_row_group(group).take(pa.array(rows)).replace_schema_metadata(None))
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise JobError(f"{out.location}/{name}: cannot be read: {reason}; run the command again") from None
+    if len(place) < len(wanted):
+        raise JobError(f"{out.location}: staged rows are gone from {name}; run the command again")
+    return pa.concat_tables(tables), place
 
 
 def sweep(out: Folder, keep: Iterable[str], present: Iterable[str]) -> None:

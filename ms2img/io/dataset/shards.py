@@ -65,19 +65,26 @@ def shard_name(index: int, identities: Iterable[str]) -> str:
 
 
 def encode(table: pa.Table, metadata: Mapping[str, str] | None = None) -> pa.Buffer:
-    """Rows of `images_schema` as one Parquet file in memory, sorted by sample_id, `ROW_GROUP` rows a group.
+    """Rows of `images_schema` as one Parquet file in memory, sorted by sample_id; see `encode_groups`."""
+    # Arrow cannot sort extension columns: sort the ids, then take.
+    order = pc.sort_indices(table["sample_id"])
+    groups = (table.take(order[start : start + ROW_GROUP]) for start in range(0, len(table), ROW_GROUP))
+    return encode_groups(groups, table.schema, metadata)
+
+
+def encode_groups(
+    groups: Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[str, str] | None = None
+) -> pa.Buffer:
+    """Row groups (sorted, `ROW_GROUP` rows each but the last) as one Parquet file in memory.
 
     Statistics and a page index of the ids are in it, so that any reader skips the groups it does not need.
     `metadata` adds key-value pairs to the file's footer.
     """
-    # Arrow cannot sort extension columns: sort the ids, then take.
-    order = pc.sort_indices(table["sample_id"])
-    schema = table.schema.with_metadata({**(table.schema.metadata or {}), **(metadata or {})})
+    schema = schema.with_metadata({**(schema.metadata or {}), **(metadata or {})})
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, compression="zstd", write_page_index=True) as writer:
-        for start in range(0, len(table), ROW_GROUP):
-            rows = table.take(order[start : start + ROW_GROUP]).combine_chunks()
-            writer.write_table(rows.replace_schema_metadata(schema.metadata))
+        for rows in groups:
+            writer.write_table(rows.combine_chunks().replace_schema_metadata(schema.metadata))
     return sink.getvalue()
 
 
