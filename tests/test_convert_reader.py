@@ -18,7 +18,9 @@ from mgf_files import fat, good, group, readers_of, run, slow
 
 from ms2img.errors import Code
 from ms2img.io.dataset.process import birth, resident_bytes
-from ms2img.io.read import read_run, source_fingerprint
+from ms2img.io.dataset.sources import hash_file, source_fingerprint
+from ms2img.io.read import read_run
+from ms2img.io.sheet import Run
 from ms2img.ms2toimg.convert import image_row
 from ms2img.ms2toimg.convert_group import convert_group
 from ms2img.ms2toimg.render_config import RenderConfig
@@ -26,6 +28,11 @@ from pipelines.conversion.reader import Limits, Reader
 
 CONFIG = RenderConfig(height=75, width=70)
 ROOMY = Limits(seconds=120, bytes=4 << 30)
+
+
+def fingerprint(run: Run) -> str:
+    quant = hash_file(run.quant_path) if run.quant_path else None
+    return source_fingerprint(hash_file(run.path), quant, run.column)
 
 
 @pytest.fixture
@@ -73,8 +80,8 @@ def test_outcomes_are_what_this_process_would_make_of_the_files(tmp_path, reader
     outcomes = list(reader.outcomes(groups, CONFIG, ROOMY))
     assert [outcome.run for outcome in outcomes] == [run for group in groups for run in group.runs]
     for outcome in outcomes:
-        fingerprint = source_fingerprint(outcome.run)
-        expected = image_row(outcome.run, read_run(outcome.run), CONFIG, source_fingerprint=fingerprint)
+        source = fingerprint(outcome.run)
+        expected = image_row(outcome.run, read_run(outcome.run), CONFIG, source_fingerprint=source)
         np.testing.assert_array_equal(outcome.row.pop("image"), expected.pop("image"))
         assert outcome.row == expected
         assert outcome.sources[outcome.run.path].status == groups[0].statuses.get(outcome.run.path) or True
@@ -169,7 +176,7 @@ def test_a_file_that_changes_between_plan_and_read_is_read_as_it_is_now(tmp_path
     good(path, 700.0)
     [outcome] = convert_group(planned, CONFIG)
     assert outcome.sources[str(path)].status == group(run(path)).statuses[str(path)]
-    assert outcome.row["source_fingerprint"] == source_fingerprint(run(path))
+    assert outcome.row["source_fingerprint"] == fingerprint(run(path))
 
 
 def test_a_file_that_never_rests_is_refused(tmp_path, monkeypatch):

@@ -13,7 +13,8 @@ from raw_runs import b64, cv, msms_xml, mzml_xml
 
 import ms2img.io.read as read_module
 from ms2img.errors import RunError
-from ms2img.io.read import RunSpectra, read_run, read_runs, sniff, source_fingerprint
+from ms2img.io.dataset.sources import hash_file, source_fingerprint
+from ms2img.io.read import RunSpectra, read_run, read_runs, sniff
 from ms2img.io.read_config import ReadOptions
 from ms2img.io.schema import SPECTRA
 from ms2img.io.sheet import FORMATS, Run, Sheet
@@ -40,6 +41,11 @@ def write(folder: Path, text: str | bytes, name: str = "run") -> Path:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
+
+
+def fingerprint(run: Run) -> str:
+    quant = hash_file(run.quant_path) if run.quant_path else None
+    return source_fingerprint(hash_file(run.path), quant, run.column)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +103,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         (tmp_path / "pipe", "unreadable"),
         ("/" + "x" * 300, "unreadable"),
     ):
-        for ask in (read_run, source_fingerprint):
+        for ask in (read_run, fingerprint):
             with pytest.raises(RunError) as caught:
                 ask(run("a", path))
             assert caught.value.code == code
@@ -178,25 +184,25 @@ def test_rows_whose_columns_do_not_fit_their_file(tmp_path: Path) -> None:
 
 def test_fingerprints_follow_content_and_column(tmp_path: Path) -> None:
     a, b, c = (write(tmp_path, text, name) for text, name in ((MGF, "a"), (MGF, "b"), (MGF + " ", "c")))
-    base = source_fingerprint(run("x", a))
-    assert base == source_fingerprint(run("other name", b))
+    base = fingerprint(run("x", a))
+    assert base == fingerprint(run("other name", b))
     different = [
-        source_fingerprint(run("x", c)),
-        source_fingerprint(run("x", a, column="1")),
-        source_fingerprint(run("x", a, column="2")),
-        source_fingerprint(run("x", a, quant_path=str(a))),
-        source_fingerprint(run("x", a, quant_path=str(c))),
+        fingerprint(run("x", c)),
+        fingerprint(run("x", a, column="1")),
+        fingerprint(run("x", a, column="2")),
+        fingerprint(run("x", a, quant_path=str(a))),
+        fingerprint(run("x", a, quant_path=str(c))),
     ]
     assert len({base, *different}) == 6
     before = a.stat()
     a.write_text(MGF.replace("50 1", "50 2"))  # of the same size
     os.utime(a, ns=(before.st_atime_ns, before.st_mtime_ns + 10**6))
-    assert source_fingerprint(run("x", a)) != base
+    assert fingerprint(run("x", a)) != base
 
 
 def test_the_fingerprint_does_not_change_between_versions(tmp_path: Path) -> None:
     # A changed value would have every user convert everything again.
-    assert source_fingerprint(run("x", write(tmp_path, MGF), column="c")) == "44919c018ac16894ae4d23e03d936fc2"
+    assert fingerprint(run("x", write(tmp_path, MGF), column="c")) == "44919c018ac16894ae4d23e03d936fc2"
 
 
 @pytest.mark.parametrize(("folder", "n_runs", "n_rows"), [("qemistree/fbmn", 92, 82_530), ("emi", 11, 4_710)])
@@ -207,7 +213,7 @@ def test_real_sheets_read_whole(shared: Path, folder: str, n_runs: int, n_rows: 
     tables = [outcome.table for _, outcome in outcomes if isinstance(outcome, RunSpectra)]
     assert len(tables) == n_runs
     assert sum(map(len, tables)) == n_rows
-    assert len({source_fingerprint(r) for r in sheet.runs}) == n_runs
+    assert len({fingerprint(r) for r in sheet.runs}) == n_runs
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -1,17 +1,13 @@
-"""Any run of a sample sheet to its spectra table: which reader, one pass a file, and the identity of its content."""
+"""Any run of a sample sheet to its spectra table: which reader, and one pass a file."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import pyarrow as pa
 
 from ms2img.errors import Code, RunError
-from ms2img.io import storage
 from ms2img.io.formats import mgf, msdial_peaklist, msp, quant
 from ms2img.io.formats.aligned import AlignedTable
 from ms2img.io.formats.dda import read_mzml, read_mzxml
@@ -22,9 +18,6 @@ from ms2img.io.formats.sniff import sniff as sniff
 from ms2img.io.formats.spectra import name_sample
 from ms2img.io.read_config import ReadOptions
 from ms2img.io.sheet import Run
-from ms2img.io.storage import open_bytes
-
-READ_BYTES = 1 << 20
 
 _ONE_RUN: dict[str, Callable[[str, ReadOptions], pa.Table]] = {
     "mgf": lambda path, options: mgf.read_mgf(path),
@@ -101,28 +94,3 @@ def _of_run(content: pa.Table | AlignedTable, run: Run) -> RunSpectra:
         message = f"the sheet's `column` is '{run.column}', but this file holds one run and has no columns"
         raise RunError(Code.NO_COLUMN, message, path=run.path)
     return RunSpectra(name_sample(content, run.sample_id), "own")
-
-
-def source_fingerprint(run: Run) -> str:
-    """A hash of what the run is made of: its file's bytes, its quant table's, and its column. Raises `RunError`.
-
-    Equal content has an equal fingerprint wherever it lies. A file's hash is remembered by path, size and time of
-    change, so that the many runs of one aligned table cost one pass over it.
-    """
-    parts = [content_hash(run.path), content_hash(run.quant_path) if run.quant_path else None, run.column]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
-
-
-def content_hash(location: str) -> str:
-    """BLAKE2b-16 of a file's bytes as they are stored, remembered by location, size and version. Raises `RunError`."""
-    found = storage.status(location)
-    return _hash_of_file(location, found.size, found.version)
-
-
-@lru_cache(maxsize=4096)
-def _hash_of_file(location: str, size: int, version: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with open_bytes(location) as handle:
-        while chunk := handle.read(READ_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -35,7 +35,10 @@ def hash_file(location: str) -> str:
 
 
 def source_fingerprint(content_hash: str, quant_hash: str | None, column: str | None) -> str:
-    """The hash of what a run is made of, from its files' hashes; equal to `ms2img.io.read.source_fingerprint`."""
+    """The hash of what a run is made of: its file's content, its quant table's, and its column.
+
+    Equal content has an equal fingerprint wherever it lies.
+    """
     return hashlib.blake2b(json.dumps([content_hash, quant_hash, column]).encode(), digest_size=16).hexdigest()
 
 
