@@ -46,6 +46,10 @@ fuzz: setup
 bench: setup
 	@$(BIN)/python -m bench.render
 	@$(BIN)/python -m bench.folds
+	@$(BIN)/python -m bench.convert_formats
+	@$(BIN)/python -m bench.convert pool
+	@$(BIN)/python -m bench.convert workers
+	@$(BIN)/python -m bench.convert scale
 
 ## Freeze the environment of this machine into constraints.txt (the CPU build's local version is dropped: same pin everywhere)
 lock: setup

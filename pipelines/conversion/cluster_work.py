@@ -38,9 +38,17 @@ def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Ite
 
     # One block a piece: what a task is given is its own work, not the whole list.
     blocks = [pa.table({"work": [pickle.dumps(work)]}) for work in works]
+    del works
     if not blocks:
         return
-    for row in _watched(lambda: ray.data.from_blocks(blocks).map(answer).iter_rows()):
+
+    def rows() -> Iterable[dict[str, Any]]:
+        dataset = ray.data.from_blocks(blocks)
+        blocks.clear()  # Ray's store has them now
+        answers: Iterable[dict[str, Any]] = dataset.map(answer).iter_rows()
+        return answers
+
+    for row in _watched(rows):
         result = pickle.loads(row["answer"])  # noqa: S301
         if isinstance(result, JobError):
             raise result
