@@ -13,8 +13,6 @@ from ms2img.io.dataset.images import ImageSet, data_fingerprint, load_images
 from ms2img.io.sheet import Sheet
 from ms2img.ms2toimg.labels import LabelConfig, Labels, make_labels
 
-SIMULATED_COLUMN = "simulated"  # a sheet that says true in any row marks everything made from it
-
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
@@ -39,9 +37,7 @@ class Cohort:
     @property
     def simulated(self) -> bool:
         """Whether the sheet says that its study is simulated."""
-        if SIMULATED_COLUMN not in self.sheet.table:
-            return False
-        return bool(self.sheet.table[SIMULATED_COLUMN].astype(str).str.lower().isin(["true", "1", "yes"]).any())
+        return self.sheet.is_simulated()
 
     def between(self) -> list[str]:
         """Runs between the classes: with an image and a value, but never learned from."""

@@ -96,7 +96,7 @@ def qc(config: QcConfig, *, quiet: bool = False) -> QcSummary:
         found = assess(placed, counts.loc[list(image_set.sample_ids)], image_set.images, errors, config.limits())
         progress.advance(note="assessed")
         gaps = tuple(not_judged(found, has_order=ORDER in sheet.table))
-        about = QcPage(config.images, config.samples, image_set.render, config.limits(), gaps, _is_simulated(sheet))
+        about = QcPage(config.images, config.samples, image_set.render, config.limits(), gaps, sheet.is_simulated())
         page = build_qc_page(found, about, dict(zip(image_set.sample_ids, image_set.images, strict=True)))
         output = write(config, found, page)
         progress.advance()
@@ -165,11 +165,3 @@ def findings_frame(findings: Sequence[Finding]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame([asdict(each) for each in findings], columns=list(Finding.__dataclass_fields__))
-
-
-def _is_simulated(sheet: Sheet) -> bool:
-    from pipelines.cohort import SIMULATED_COLUMN
-
-    if SIMULATED_COLUMN not in sheet.table:
-        return False
-    return bool(sheet.table[SIMULATED_COLUMN].astype(str).str.lower().isin(["true", "1", "yes"]).any())

@@ -26,6 +26,7 @@ FORMATS = ("mgf", "msp", "mzml", "mzxml", "msdial-alignment", "msdial-peaklist")
 REQUIRED = ("sample_id", "path")
 RESERVED = (*REQUIRED, "quant_path", "column", "format", "kind", "accession", "replicate", "batch")
 
+SIMULATED_COLUMN = "simulated"  # as `ms2img simulate` writes it
 MISSING_VALUES = frozenset({"NA", "N/A", "NaN", "nan"})  # as R and pandas write an empty assay cell
 # A column name counts as a reserved one misspelt from this difflib ratio and length on (ours), give or take a letter:
 # shorter names have honest neighbours ("patch", "kinds"), longer ones honest compounds ("replicate_of").
@@ -85,6 +86,12 @@ class Sheet:
                 raise UsageError(f"{path}: rows {first} and {row}: both are sample_id '{run.sample_id}'; rename one")
             seen[run.sample_id] = row
         return cls(table.path, tuple(runs), pd.DataFrame(table.columns), table.rows, table.digest)
+
+    def is_simulated(self) -> bool:
+        """Whether any row says so; then everything made from the sheet is marked as simulated."""
+        if SIMULATED_COLUMN not in self.table:
+            return False
+        return bool(self.table[SIMULATED_COLUMN].astype(str).str.lower().isin(["true", "1", "yes"]).any())
 
     def assay(self, name: str) -> np.ndarray:
         """The named column as float64 [n_runs], NaN where the cell is empty or says NA or NaN.
