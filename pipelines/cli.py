@@ -27,6 +27,8 @@ from pipelines.qc import QcConfig
 from pipelines.report.config import ReportConfig
 from pipelines.sheet import SheetConfig, sheet
 from pipelines.simulate import SimulateConfig, simulate
+from pipelines.sweep_command import sweep_command
+from pipelines.sweep_config import SweepConfig
 from pipelines.termination import EXIT_STATUS, Terminated, sigterm_raises
 from pipelines.train import TrainConfig
 
@@ -149,6 +151,9 @@ def _metrics_table(facts: Mapping[str, Any]) -> Table:
     return table
 
 
+command(app, "sweep", SweepConfig, arguments=("images",))(sweep_command)
+
+
 @command(app, "predict", PredictConfig, arguments=("model", "input"))
 def _predict(config: PredictConfig, output: Output) -> Result:
     """Score run files, or the runs of one sheet, with a model from the registry."""
@@ -202,7 +207,7 @@ def _report(config: ReportConfig, output: Output) -> Result:
     except ImportError as error:
         raise UsageError(f"the report needs {error.name}: pip install 'ms2img[report]'") from None
     found = load_record(config.run_or_model)
-    path = write_report(found.record, config.out, model=found.model)
+    path = write_report(found.record, config.out, model=found.model, search=found.search)
     output.say(f"report of run {found.run_id} -> {path}")
     return Result({"output": str(path), "run_id": found.run_id})
 

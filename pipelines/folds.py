@@ -73,7 +73,8 @@ def train_folds(
     Parameters
     ----------
     images, target: as for `run_fold`; they go to Ray's shared memory once.
-    tasks: a task's threads are set to ``resources.cpus_per_worker``; its device, where it is "auto", follows the GPUs.
+    tasks: a task's threads are set to ``resources.cpus_per_worker``; its device, where it is "auto", to "cpu" unless
+        its workers have GPUs.
     on_epoch: called in this thread with fold and epoch row; a retried fold repeats the epochs after its last state.
     max_failures: how often a fold whose worker died is tried again.
     checkpoint_every: epochs between the states a retry goes on from; None: it starts anew.
@@ -234,8 +235,8 @@ def _slots(nodes: Sequence[Mapping[str, float]], resources: FoldResources) -> in
 
 def _placed(task: FoldTask, resources: FoldResources) -> FoldTask:
     device = task.fit.device
-    if device == "auto":  # what a worker was not given it must not take, though it may see it
-        device = "cuda" if resources.gpus_per_worker else "cpu"
+    if device == "auto" and not resources.gpus_per_worker:
+        device = "cpu"  # what a worker was not given it must not take, though it may see it
     return replace(task, fit=replace(task.fit, threads=resources.cpus_per_worker, device=device))
 
 

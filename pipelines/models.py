@@ -12,6 +12,7 @@ from ms2img.errors import UsageError
 
 if TYPE_CHECKING:
     from ms2img.ms2toimg.record import CvRecord
+    from tune.record import SweepRecord
 
 
 class ModelsConfig(Config):
@@ -22,11 +23,15 @@ class ModelsConfig(Config):
 
 @dataclass(frozen=True)
 class FoundRecord:
-    """A cross-validation from the store: its record, its run, and the registered version made of it, if any."""
+    """A cross-validation from the store: its record, its run, and the registered version made of it, if any.
+
+    `search`: the search that it is the nested cross-validation of, where it came of a sweep.
+    """
 
     record: CvRecord
     run_id: str
     model: dict[str, Any] | None
+    search: SweepRecord | None
 
 
 def models(config: ModelsConfig) -> list[dict[str, Any]]:
@@ -54,8 +59,10 @@ def load_record(reference: str) -> FoundRecord:
     from ms2img.ms2toimg.record import CvRecord
     from ms2img.tracking.catalogue import list_models
     from ms2img.tracking.pull import find
-    from ms2img.tracking.runs import record_folder
+    from ms2img.tracking.runs import artefacts, record_folder
     from ms2img.tracking.store import open_store
+    from ms2img.tracking.sweeps import SWEEP_PATH
+    from tune.record import SweepRecord
 
     source = find(reference)
     if source.run_id is None:
@@ -63,6 +70,10 @@ def load_record(reference: str) -> FoundRecord:
     store = open_store()
     with record_folder(store, source.run_id) as folder:
         record = CvRecord.load(folder)
+    search = None
+    if SWEEP_PATH in artefacts(store, source.run_id):
+        with record_folder(store, source.run_id, SWEEP_PATH) as folder:
+            search = SweepRecord.load(folder)
     rows = list_models(store, source.name) if source.name is not None else []
     model = next((row.to_dict() for row in rows if row.version == source.version), None)
-    return FoundRecord(record=record, run_id=source.run_id, model=model)
+    return FoundRecord(record=record, run_id=source.run_id, model=model, search=search)

@@ -6,36 +6,21 @@ that can be wrong with the sheet, the images or the options is found before Ray 
 
 from __future__ import annotations
 
-import platform
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ms2img import __version__
-from ms2img.io.location import absolute
 from ms2img.ms2toimg.labels import LabelConfig
-from ms2img.ms2toimg.render_config import RenderConfig
 from pipelines.cohort import Cohort
 from pipelines.progress import Steps
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ms2img.learn.fit_config import FitConfig
-    from ms2img.ms2toimg.cnn import CnnConfig
     from ms2img.ms2toimg.record import CvRecord
     from ms2img.tracking.registry import Registration
-    from ms2img.tracking.runs import TrackedRun
-    from ms2img.tracking.store import Store
-
-RECORDED_PACKAGES = ("torch", "numpy", "ray", "mlflow")
-METRICS_ON_THE_CARD = ("auc_mean", "auc_sd", "accession_accuracy_mean", "accession_f1_mean", "run_roc_auc_mean")
 
 
 class TrainConfig(LabelConfig):
@@ -45,13 +30,18 @@ class TrainConfig(LabelConfig):
     samples: str = Field(description="sample sheet with the assay column (local or s3://)")
     folds: int = Field(5, ge=2, description="folds of the cross-validation over accessions")
     preset: Literal["paper", "small"] = Field(
-        "paper", description="network: 'paper' is MS2toImg's, 'small' is for some tens of accessions"
+        "small", description="network and training: 'small' is for some tens of accessions, 'paper' is MS2toImg's"
     )
-    epochs: int = Field(80, ge=1, description="epochs at most; the best one by an inner validation split is kept")
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="epochs; 'paper' keeps the best of them by an inner validation split, 'small' the last "
+        "[default: the preset's]",
+    )
     batch_size: int | None = Field(None, ge=1, description="images a step [default: the preset's]")
     learning_rate: float | None = Field(None, gt=0, description="step size of Adam [default: the preset's]")
     patience: int | None = Field(
-        None, ge=1, description="stop a fold after so many epochs without improvement [default: never, as the paper]"
+        None, ge=1, description="stop a fold after so many epochs without a better one [default: never, as the paper]"
     )
     seed: int = Field(0, ge=0, description="seed of folds, initial weights, batch order and dropout")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -75,7 +65,8 @@ class TrainConfig(LabelConfig):
         preset = TRAINING[self.preset]
         return replace(
             preset,
-            epochs=self.epochs,
+            epochs=self.epochs or preset.epochs,
+            keep=preset.keep if self.patience is None else "best",
             batch_size=self.batch_size or preset.batch_size,
             learning_rate=self.learning_rate or preset.learning_rate,
             patience=self.patience,
@@ -104,21 +95,18 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainSummary:
     """
     from cluster.connect import connected
     from ms2img.ms2toimg.cnn import PRESETS
-    from ms2img.ms2toimg.crossvalidate import folds_fingerprint, plan_folds, plan_refit
+    from ms2img.ms2toimg.crossvalidate import plan_folds, plan_refit
     from ms2img.ms2toimg.summarise import summarise
-    from ms2img.tracking.runs import InputData, track_cross_validation
+    from ms2img.tracking.runs import track_cross_validation
     from ms2img.tracking.store import open_store
     from pipelines.folds import FoldResources, train_folds
+    from pipelines.registering import about, fingerprints, inputs, register_model
 
     started = time.monotonic()
     cohort = Cohort.load(config.images, config.samples, config.label_config(), allow_outside=config.allow_outside)
     cnn, fit = PRESETS[config.preset], config.fit_config()
-    tasks = plan_folds(cohort.labels, config.folds, cnn, fit)
-    prints = {
-        "samples": cohort.fingerprint(),
-        "labels": cohort.labels.fingerprint(),
-        "folds": folds_fingerprint(cohort.labels, tasks),
-    }
+    tasks = plan_folds(cohort.labels, config.folds, cnn, fit, validation=fit.keep == "best")
+    prints = fingerprints(cohort, tasks)
     store = open_store()
     resources = FoldResources(config.workers_per_fold, config.cpus_per_worker, config.gpus_per_worker)
     with (
@@ -128,13 +116,10 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainSummary:
             name=f"{config.assay} {config.preset}",
             config=config.model_dump(mode="json"),
             tags={"assay": config.assay, "preset": config.preset, "simulated": cohort.simulated},
-            inputs=[
-                InputData("samples", absolute(config.samples), cohort.sheet.digest),
-                InputData("images", absolute(config.images), cohort.image_set.fingerprint),
-            ],
+            inputs=inputs(cohort, config.samples, config.images),
         ) as run,
     ):
-        with Steps(config.folds * config.epochs, "train", quiet=quiet) as progress:
+        with Steps(config.folds * fit.epochs, "train", quiet=quiet) as progress:
             trained = train_folds(cohort.images, cohort.labels.target, tasks, resources, on_epoch=_tell(progress))
         results = [result for result, _ in trained]
         refit_task = plan_refit(cohort.labels, results, cnn, fit)
@@ -142,12 +127,24 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainSummary:
             [(refit, weights)] = train_folds(
                 cohort.images, cohort.labels.target, [refit_task], resources, on_epoch=_tell(progress)
             )
-        about = _about(config, cohort, prints, seconds=time.monotonic() - started)
+        told = about(
+            cohort,
+            prints,
+            samples=config.samples,
+            images=config.images,
+            seconds=time.monotonic() - started,
+            preset=config.preset,
+            seed=config.seed,
+            config=config.model_dump(mode="json"),
+            fit=fit.to_dict(),
+        )
         record = summarise(
-            cohort.labels, cohort.images, tasks, results, refit=refit, refit_epochs=refit_task.fit.epochs, about=about
+            cohort.labels, cohort.images, tasks, results, refit=refit, refit_epochs=refit_task.fit.epochs, about=told
         )
         run.log_record(record)
-        registration = _register(store, run, config, cohort, cnn, weights, record, prints)
+        registration = register_model(
+            store, run.run_id, config.label_config(), cohort, cnn, weights, record, preset=config.preset
+        )
     return TrainSummary(
         run_id=run.run_id,
         registration=registration,
@@ -167,54 +164,3 @@ def _tell(progress: Steps) -> Callable[[int, Mapping[str, float]], None]:
         progress.advance(note=f"({which}epoch {metrics['epoch']:.0f}: {kind} loss {shown:.3f})")
 
     return on_epoch
-
-
-def _about(config: TrainConfig, cohort: Cohort, prints: Mapping[str, str], *, seconds: float) -> dict[str, Any]:
-    """What the record's summary says of the run beside its numbers."""
-    versions = {"ms2img": __version__, "python": platform.python_version()}
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": seconds,
-        "samples": absolute(config.samples),
-        "images": absolute(config.images),
-        "preset": config.preset,
-        "seed": config.seed,
-        "config": config.model_dump(mode="json"),
-        "fit": config.fit_config().to_dict(),
-        "render": cohort.image_set.render,
-        "simulated": cohort.simulated,
-        "not_labelled": cohort.other_kinds(),
-        "fingerprints": dict(prints),
-        "versions": versions | {package: metadata.version(package) for package in RECORDED_PACKAGES},
-    }
-
-
-def _register(
-    store: Store,
-    run: TrackedRun,
-    config: TrainConfig,
-    cohort: Cohort,
-    cnn: CnnConfig,
-    weights: Mapping[str, Tensor],
-    record: CvRecord,
-    prints: Mapping[str, str],
-) -> Registration:
-    """Make a bundle of the refitted network and register it."""
-    from ms2img.ms2toimg.bundle import save_bundle
-    from ms2img.tracking.registry import register
-
-    summary = record.summary
-    card = {
-        **config.label_config().model_dump(),
-        "value_min": cohort.labels.value_min,
-        "value_max": cohort.labels.value_max,
-        "threshold": summary["threshold"],
-        "preset": config.preset,
-        "simulated": cohort.simulated,
-        "fingerprints": dict(prints),
-        "metrics": {name: summary[name] for name in METRICS_ON_THE_CARD},
-    }
-    with tempfile.TemporaryDirectory(prefix="ms2img-") as folder:
-        render = RenderConfig.model_validate(cohort.image_set.render)
-        save_bundle(folder, model_state=weights, cnn=cnn, render=render, card=card)
-        return register(store, folder, run_id=run.run_id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ms2img.ms2toimg.record import HISTORY, PREDICTIONS, UNUSED, CvRecord, typed
+from ms2img.ms2toimg.record import HISTORY, PREDICTIONS, UNUSED, CvRecord
+from ms2img.ms2toimg.record_folder import typed
 from ms2img.ms2toimg.summarise import fold_metrics, mean_and_sd
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.signal import correlate2d
 
 from ms2img.errors import UsageError
-from ms2img.ms2toimg.cnn import PRESETS, Cnn, CnnConfig, build_cnn
+from ms2img.learn.batches import ImageBatches
+from ms2img.learn.fit import fit
+from ms2img.learn.fit_config import FitConfig
+from ms2img.ms2toimg.cnn import PRESETS, Cnn, CnnConfig, CnnEnsemble, build_cnn, prepared
 
 TINY = CnnConfig(filters=3, units=4)
 
@@ -19,7 +24,16 @@ def reference_forward(network: Cnn, images: np.ndarray) -> np.ndarray:
     weight = {name: value.double().numpy() for name, value in network.state_dict().items()}
     logits = []
     for image in images:
-        maps = [image]
+        image = image**config.input_gamma
+        squares = [range(0, side, config.input_pool) for side in image.shape]
+        maps = [
+            np.array(
+                [
+                    [image[y : y + squares[0].step, x : x + squares[1].step].mean() for x in squares[1]]
+                    for y in squares[0]
+                ]
+            )
+        ]
         for layer in range(config.conv_layers):
             kernel, bias = weight[f"convolutions.{layer}.weight"], weight[f"convolutions.{layer}.bias"]
             maps = [
@@ -47,6 +61,8 @@ def reference_forward(network: Cnn, images: np.ndarray) -> np.ndarray:
         TINY,
         CnnConfig(conv_layers=1, filters=2, dense_layers=0),
         CnnConfig(conv_layers=3, filters=3, dense_layers=2, units=5, pool="each", batch_norm=True),
+        CnnConfig(filters=2, units=3, input_gamma=0.5, input_pool=2),
+        CnnConfig(conv_layers=1, filters=2, units=3, input_gamma=2, input_pool=4),  # neither side a multiple
     ],
 )
 def test_forward_equals_an_independent_one(config: CnnConfig) -> None:
@@ -109,7 +125,7 @@ def test_initial_weights_are_glorot_uniform_and_seeded(config: CnnConfig) -> Non
     assert all(
         torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
     )
-    assert not torch.equal(network.output.weight, other.output.weight)
+    assert not torch.equal(*(next(one.parameters()) for one in (network, other)))
 
 
 def test_dropout_follows_every_dense_layer_in_training_only() -> None:
@@ -128,6 +144,64 @@ def test_dropout_follows_every_dense_layer_in_training_only() -> None:
     torch.testing.assert_close(network(x), network(x), rtol=0, atol=0)
 
 
+def test_the_paper_s_input_is_the_image_itself() -> None:
+    images = torch.rand(2, 1, 12, 11)
+    assert prepared(images, PRESETS["paper"]) is images
+
+
+ENSEMBLE = CnnConfig(filters=3, units=4, dropout=0.0, members=3)
+
+
+def test_members_are_networks_of_their_own_and_their_probabilities_are_averaged() -> None:
+    ensemble = build_cnn(ENSEMBLE, 12, 11, seed=0)
+    assert isinstance(ensemble, CnnEnsemble)
+    x = torch.rand(5, 1, 12, 11)
+    logits = ensemble.train()(x)
+    assert logits.shape == (3, 5)
+    alone = Cnn(replace(ENSEMBLE, members=1), 12, 11)
+    for member, expected in enumerate(logits):
+        prefix = f"members.{member}."
+        alone.load_state_dict(
+            {key.removeprefix(prefix): v for key, v in ensemble.state_dict().items() if key.startswith(prefix)}
+        )
+        torch.testing.assert_close(alone(x), expected)
+    assert not torch.allclose(logits[0], logits[1])  # different initial weights
+    torch.testing.assert_close(torch.sigmoid(ensemble.eval()(x)), torch.sigmoid(logits).mean(0))
+    first = build_cnn(replace(ENSEMBLE, members=1), 12, 11, seed=0)
+    torch.testing.assert_close(first(x), logits[0])  # the first member is the network without others
+
+
+def test_the_mean_probability_keeps_its_digits_at_both_ends() -> None:
+    ensemble = build_cnn(ENSEMBLE, 12, 11, seed=0).eval()
+    with torch.no_grad():
+        for member, bias in zip(ensemble.members, (60.0, 61.0, 62.0), strict=True):
+            member.output.weight.zero_()
+            member.output.bias.fill_(bias)
+        logit = ensemble(torch.rand(1, 1, 12, 11)).item()
+        for member, bias in zip(ensemble.members, (-60.0, -61.0, -62.0), strict=True):
+            member.output.bias.fill_(bias)
+        mirrored = ensemble(torch.rand(1, 1, 12, 11)).item()
+    expected = -np.log(np.mean(np.exp([-60.0, -61.0, -62.0])))
+    assert logit == pytest.approx(expected, rel=1e-5)
+    assert mirrored == pytest.approx(-expected, rel=1e-5)
+
+
+def test_each_member_learns_as_if_it_were_alone() -> None:
+    """A member's gradient is a third of its own in the mean over members: Adam's step is the same."""
+    images = np.random.default_rng(0).integers(0, 255, (8, 12, 11)).astype(np.uint8)
+    rows, none = np.arange(8), np.empty(0, dtype=np.int64)
+    config = FitConfig(
+        epochs=3, batch_size=4, learning_rate=1e-3, adam_epsilon=1e-15, threads=1, precision="float32", device="cpu"
+    )
+    batches = ImageBatches(
+        images, rows % 2, train=rows, validation=none, batch_size=4, seed=0, device=torch.device("cpu")
+    )
+    together = fit(build_cnn(ENSEMBLE, 12, 11, seed=0), batches, config).weights
+    alone = fit(build_cnn(replace(ENSEMBLE, members=1), 12, 11, seed=0), batches, config).weights
+    for name, value in alone.items():
+        torch.testing.assert_close(together[f"members.0.{name}"], value, rtol=1e-3, atol=1e-5)
+
+
 def test_config_is_closed_and_travels() -> None:
     for config in (*PRESETS.values(), TINY):
         assert CnnConfig.from_dict(config.to_dict()) == config
@@ -142,6 +216,10 @@ def test_config_is_closed_and_travels() -> None:
         ({"conv_layers": 2.0}, "conv_layers: 2.0; expected an integer"),
         ({"dropout": 1.0}, "dropout: 1.0; expected a number at least 0 and below 1"),
         ({"pool": "never"}, "pool: 'never'; expected one of last, each"),
+        ({"input_pool": 0}, "input_pool: 0; expected an integer, 1 or more"),
+        ({"input_gamma": 0}, "input_gamma: 0; expected a number above 0"),
+        ({"members": 0}, "members: 0; expected an integer, 1 or more"),
+        ({"linear_member": 1}, "linear_member: 1; expected true or false"),
         ({"batch_norm": 1}, "batch_norm: 1; expected true or false"),
     ],
 )

@@ -129,6 +129,26 @@ def test_steps_equal_a_hand_written_adam() -> None:
         np.testing.assert_allclose(result.weights[name].numpy(), value.numpy(), rtol=2e-3, atol=2e-5, err_msg=name)
 
 
+def test_micro_batches_add_up_to_the_whole_batch() -> None:
+    """Uneven parts: a batch of 8 is 3 + 3 + 2, the last one 2; the loss of an ensemble too."""
+    for cnn in (replace(TINY, dropout=0.0), replace(TINY, dropout=0.0, members=2)):
+        whole = train(cnn=cnn)
+        parts = train(replace(CONFIG, micro_batch=3), cnn)
+        for one, other in zip(whole.history, parts.history, strict=True):
+            assert other == pytest.approx(one, rel=1e-4)
+        for name, value in whole.weights.items():
+            torch.testing.assert_close(parts.weights[name], value, rtol=1e-3, atol=1e-5, msg=name)
+    same = train(replace(CONFIG, micro_batch=CONFIG.batch_size))
+    assert equal(same.weights, train().weights)
+
+
+def test_micro_batches_are_refused_where_they_would_change_the_model() -> None:
+    cnn = replace(TINY, batch_norm=True)
+    with pytest.raises(UsageError, match="micro_batch: 3 is less than the batch of 8, but batch normalisation needs"):
+        train(replace(CONFIG, micro_batch=3), cnn)
+    train(replace(CONFIG, micro_batch=8, epochs=1), cnn)
+
+
 class Scripted(nn.Module):
     """One weight w, its logits w for everything: its validation loss is least where w says the class balance."""
 
@@ -176,6 +196,17 @@ def test_without_validation_the_last_epoch_counts() -> None:
     assert result.best_epoch == CONFIG.epochs
     assert set(result.history[0]) == {"epoch", "train_loss"}
     assert equal(result.weights, network.state_dict())
+
+
+def test_the_last_epoch_is_kept_where_the_config_says_so() -> None:
+    config = replace(CONFIG, epochs=40, learning_rate=0.1, keep="last")
+    network = Scripted()
+    result = fit(network, Disagreeing(), config)
+    assert result.best_epoch == 40
+    assert equal(result.weights, network.state_dict())
+    chosen = fit(Scripted(), Disagreeing(), replace(config, keep="best"))
+    assert result.history == chosen.history  # the validation part is told of all the same
+    assert float(result.weights["w"]) > float(chosen.weights["w"])
 
 
 def test_same_seed_same_weights_and_nobody_else_s_randomness() -> None:
@@ -264,13 +295,13 @@ def test_workers_share_every_batch_exactly_once(size: int, batch: int, world: in
 UNEVEN = 13  # leaves 23 images: batches of 11 = 6 + 5, 11, and 1, of which the second of two workers has none
 
 
-def _worker(rank: int, world: int, folder: str) -> None:
+def _worker(rank: int, world: int, folder: str, micro_batch: int | None) -> None:
     from safetensors.torch import save_file
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     network = build_cnn(replace(TINY, dropout=0.0), 16, 15, seed=2)
-    config = replace(CONFIG, batch_size=11)
+    config = replace(CONFIG, batch_size=11, micro_batch=micro_batch)
     batches = batches_of(config, validation=UNEVEN, rank=rank, world_size=world)
     recorder = Recorder(stop_after=3 if rank == 0 else None)
     result = fit(nn.parallel.DistributedDataParallel(network), batches, config, recorder)
@@ -279,11 +310,15 @@ def _worker(rank: int, world: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_workers_equal_one(tmp_path: Path) -> None:
-    """Gradients averaged over uneven parts are the gradients of the whole batch, and the first worker's stop counts."""
+@pytest.mark.parametrize("micro_batch", [None, 5])
+def test_two_workers_equal_one(tmp_path: Path, micro_batch: int | None) -> None:
+    """Gradients averaged over uneven parts are the gradients of the whole batch, and the first worker's stop counts.
+
+    In micro-batches of 5 the first worker's 6 images are two parts, the second's 5 are one.
+    """
     from safetensors.torch import load_file
 
-    mp.spawn(_worker, args=(2, str(tmp_path)), nprocs=2)
+    mp.spawn(_worker, args=(2, str(tmp_path), micro_batch), nprocs=2)
     alone = train(replace(CONFIG, batch_size=11, epochs=3), replace(TINY, dropout=0.0), validation=UNEVEN)
     for rank in range(2):
         found = load_file(tmp_path / f"{rank}.safetensors")
@@ -333,6 +368,8 @@ def test_probabilities_keep_order_and_scale() -> None:
         ({"epochs": 0}, "epochs: 0; expected an integer, 1 or more"),
         ({"learning_rate": 0}, "learning_rate: 0; expected a number above 0"),
         ({"patience": 0}, "patience: 0; expected an integer, 1 or more"),
+        ({"keep": "first"}, "keep: 'first'; expected one of best, last"),
+        ({"keep": "last", "patience": 3}, "patience: 3 waits for a better epoch, but keep is 'last'"),
         ({"precision": "half"}, "precision: 'half'; expected one of auto, float32, bfloat16"),
         ({"device": "tpu"}, "device: 'tpu'; expected one of auto, cpu, cuda"),
         ({"epoch": 3}, "unknown key 'epoch'; did you mean 'epochs'"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from ms2img.errors import UsageError
 from ms2img.learn.fit_config import FitConfig
@@ -116,6 +117,8 @@ def test_metrics_by_hand() -> None:
     assert run["roc_auc"] == 10 / 16
     assert record.summary["auc_mean"] == 0.75
     assert math.isnan(record.summary["auc_sd"])  # one fold has no spread
+    assert record.summary["auc_pooled"] == 0.75
+    assert (record.summary["auc_low"], record.summary["auc_high"]) == (0, 1)  # what four accessions can tell
     assert len(record.unused) == 0
 
 
@@ -128,6 +131,18 @@ def test_means_and_spreads_over_folds(record: CvRecord) -> None:
         "without_image": 1, "active_runs": 10, "active_accessions": 5, "inactive_runs": 10, "inactive_accessions": 5,
         "between_runs": 4, "between_accessions": 2,
     }  # fmt: skip
+
+
+def test_pooled_auc_and_its_interval_are_over_the_accessions_of_all_folds(record: CvRecord) -> None:
+    accessions = record.predictions.groupby("accession")[["target", "probability"]].mean()
+    assert len(accessions) == 10
+    target, probability = accessions["target"].to_numpy(), accessions["probability"].to_numpy()
+    assert record.summary["auc_pooled"] == pytest.approx(roc_auc_score(target, probability))
+    rng = np.random.default_rng(1)
+    drawn = (rng.integers(0, 10, 10) for _ in range(2000))
+    aucs = [roc_auc_score(target[rows], probability[rows]) for rows in drawn if 0 < target[rows].sum() < 10]
+    found = [record.summary["auc_low"], record.summary["auc_high"]]
+    np.testing.assert_allclose(found, np.quantile(aucs, [0.025, 0.975]), atol=0.05)
 
 
 def test_history_marks_the_epoch_that_was_kept(record: CvRecord) -> None:
@@ -159,6 +174,21 @@ def test_plans_depend_on_the_seed_and_name_the_assay(labels: Labels) -> None:
     assert folds_fingerprint(labels, first) != folds_fingerprint(labels, second)
     with pytest.raises(UsageError, match="assay 'dpph': --folds 6: 5 active and 5 inactive"):
         plan_folds(labels, 6, TINY, FIT)
+
+
+def test_without_validation_a_fold_trains_on_what_would_choose_its_epoch(labels: Labels, images: np.ndarray) -> None:
+    fit = replace(FIT, epochs=2, keep="last")
+    tasks, apart = plan_folds(labels, 2, TINY, fit, validation=False), plan_folds(labels, 2, TINY, fit)
+    for task, other in zip(tasks, apart, strict=True):
+        assert task.fold.validation.size == 0
+        assert task.fold.train.tolist() == sorted([*other.fold.train, *other.fold.validation])
+        assert task.fold.test.tolist() == other.fold.test.tolist()
+        assert task.fit == other.fit
+    results = [run_fold(images, labels.target, task)[0] for task in tasks]
+    record = summarise(labels, images, tasks, results)
+    assert record.history["validation_loss"].isna().all()
+    assert record.history.loc[record.history["is_best"], "epoch"].tolist() == [2, 2]
+    assert plan_refit(labels, results, TINY, fit).fit.epochs == 2
 
 
 def test_round_trip(record: CvRecord, tmp_path: Path) -> None:

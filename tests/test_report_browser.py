@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from report_pages import MODEL, make_record
+from search_records import make_search
 
 from pipelines.report.page import write_report
 
@@ -69,11 +70,15 @@ LOW_CONTRAST = """
 """
 
 
-@pytest.fixture(scope="module")
-def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with everything on it: simulated, long and non-Latin names, accessions between the classes."""
+@pytest.fixture(scope="module", params=["training", "sweep"])
+def page_file(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A page with everything on it: simulated, long and non-Latin names, accessions between the classes, a search."""
     record = make_record(simulated=True, assay="DPPH radical scavenging (%)", name=lambda i: f"{NAMES[i % 4]}{i}")
-    return Path(write_report(record, tmp_path_factory.mktemp("report") / "report.html", model=MODEL))
+    search = None
+    if request.param == "sweep":
+        search, _ = make_search(60, space="wide", failed=(1,), stopped_at={2: 2}, simulated=True)
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    return Path(write_report(record, out, model=MODEL, search=search))
 
 
 @pytest.fixture(scope="module")

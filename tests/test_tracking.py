@@ -19,7 +19,8 @@ from record_samples import make_record
 
 from ms2img.errors import UsageError
 from ms2img.ms2toimg.record import CvRecord
-from ms2img.tracking.runs import InputData, TrackedRun, record_folder, track_cross_validation
+from ms2img.tracking.entries import InputData
+from ms2img.tracking.runs import TrackedRun, record_folder, track_cross_validation
 from ms2img.tracking.store import Store, StoreError, open_store, without_password
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ms2img.learn.augment import Augmentation
+
 EVALUATION_BATCH = 64  # images scored at a time: their activations need about 0.5 GB at 150x140 (ours)
 
 
@@ -46,6 +48,7 @@ class ImageBatches:
     train, validation: row numbers; `validation` may be empty.
     batch_size: images of a batch over all workers together.
     seed: equal seeds give equal batches, whatever the number of workers.
+    augment: how training images are changed each time they are seen; None: not at all.
     rank, world_size: this worker's number, and how many share the batches.
     """
 
@@ -59,6 +62,7 @@ class ImageBatches:
         batch_size: int,
         seed: int,
         device: torch.device,
+        augment: Augmentation | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -69,6 +73,7 @@ class ImageBatches:
         self._n_train = len(train)
         self._batch_size = batch_size
         self._seed = seed
+        self._augment = augment
         self._rank = rank
         self._world_size = world_size
 
@@ -77,10 +82,14 @@ class ImageBatches:
         order = np.random.default_rng((self._seed, epoch)).permutation(self._n_train)
         for start in range(0, self._n_train, self._batch_size):
             whole = order[start : start + self._batch_size]
-            part = whole[self._rank :: self._world_size]
+            part = np.arange(start, start + len(whole))[self._rank :: self._world_size]
             weight = len(part) * self._world_size / len(whole)
             # Every worker must take part in averaging the gradients: one without an image lends a weightless one.
-            yield self._batch(part if len(part) else whole[:1], len(whole), weight)
+            places = part if len(part) else np.array([start])
+            batch = self._batch(order[places], len(whole), weight)
+            if self._augment is not None:
+                batch = batch._replace(images=self._augment(batch.images, epoch=epoch, places=places))
+            yield batch
 
     def validation(self) -> Iterator[Batch]:
         """See `Batches.validation`."""

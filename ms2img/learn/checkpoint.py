@@ -66,9 +66,7 @@ class TrainingState:
         Raises `UsageError` when the file is none, or belongs to another model or another `FitConfig`.
         """
         tensors, told = _read(Path(path))
-        if told["config"] != self.config.to_dict():
-            changed = sorted(key for key, value in self.config.to_dict().items() if told["config"].get(key) != value)
-            raise UsageError(f"{path}: saved with another training config ({', '.join(changed)} differ)")
+        _require_config(path, told, self.config)
         moments: dict[int, dict[str, Tensor]] = {}
         weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
         for key, value in tensors.items():
@@ -100,14 +98,39 @@ class TrainingState:
                     moments[name] = torch.empty_like(weight, requires_grad=False).copy_(value)
 
 
+def read_history(path: str | Path, config: FitConfig) -> list[dict[str, float]]:
+    """The history of a state on disk, without its tensors. Raises `UsageError` as `TrainingState.restore`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as stored:
+            told = _told(path, stored.metadata())
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path}: cannot be read as a training state: {error}") from None
+    _require_config(path, told, config)
+    history: list[dict[str, float]] = told["history"]
+    return history
+
+
+def _require_config(path: str | Path, told: dict, config: FitConfig) -> None:
+    if told["config"] != config.to_dict():
+        changed = sorted(key for key, value in config.to_dict().items() if told["config"].get(key) != value)
+        raise UsageError(f"{path}: saved with another training config ({', '.join(changed)} differ)")
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise UsageError(f"{path}: not a '{FORMAT}'")
-            return {key: stored.get_tensor(key) for key in stored.keys()}, json.loads(metadata["state"])  # noqa: SIM118
+            told = _told(path, stored.metadata())
+            return {key: stored.get_tensor(key) for key in stored.keys()}, told  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{path}: cannot be read as a training state: {error}") from None
+
+
+def _told(path: str | Path, metadata: dict[str, str] | None) -> dict:
+    """The part of a state that is no tensor."""
+    if not metadata or metadata.get("format") != FORMAT:
+        raise UsageError(f"{path}: not a '{FORMAT}'")
+    return json.loads(metadata["state"])

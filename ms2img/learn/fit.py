@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from ms2img.errors import UsageError
 from ms2img.learn.batches import Batch, Batches
 from ms2img.learn.checkpoint import TrainingState
 from ms2img.learn.fit_config import FitConfig
-from ms2img.learn.hardware import place, resolve_device, resolve_precision, torch_threads
+from ms2img.learn.hardware import freed_memory_kept, place, resolve_device, resolve_precision, torch_threads
 from ms2img.learn.metrics import binary_metrics
 from ms2img.learn.reporter import Reporter, Silent
 
@@ -33,7 +34,7 @@ class FitResult:
     """What a training gave.
 
     ``weights`` (on the CPU) are those of ``best_epoch``: the first with the lowest validation loss, or the last epoch
-    where there is no validation part. ``history`` has a row an epoch, see `Reporter.epoch`.
+    where there is no validation part or the config keeps the last. ``history`` has a row an epoch, see `Reporter.epoch`.
     """
 
     weights: dict[str, Tensor]
@@ -51,7 +52,7 @@ def fit(
     *,
     resume: str | Path | None = None,
 ) -> FitResult:
-    """Train `model` ([b, 1, H, W] in 0-1 -> logits [b]) in place.
+    """Train `model` ([b, 1, H, W] in 0-1 -> logits [b], or [members, b] while it trains) in place.
 
     Equal seeds give equal weights on the same machine with the same number of threads and workers; torch's global
     random state is left as it was. The epoch is chosen by validation loss, not accuracy (ours): on the few accessions
@@ -63,7 +64,8 @@ def fit(
     reporter: told of every epoch; None for nobody.
     resume: a file written by `TrainingState.save` under the same config; training goes on after its epoch.
 
-    Raises `UsageError` when `resume` does not fit, `FloatingPointError` when the loss is no longer finite.
+    Raises `UsageError` when `resume` does not fit or micro-batches would change what the model learns,
+    `FloatingPointError` when the loss is no longer finite.
     """
     started = time.perf_counter()
     reporter = reporter or Silent()
@@ -71,6 +73,7 @@ def fit(
     precision = resolve_precision(config.precision, device)
     distributed = isinstance(model, DistributedDataParallel)
     bare: nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
+    _check_micro_batch(bare, config)
     if not distributed:
         place(model, device)
     optimizer = torch.optim.AdamW(
@@ -83,7 +86,7 @@ def fit(
     state = TrainingState(model=bare, optimizer=optimizer, config=config)
     if resume is not None:
         state.restore(resume)
-    with torch_threads(config.threads), _own_random_state(device):
+    with torch_threads(config.threads), freed_memory_kept(), _own_random_state(device):
         for epoch in range(state.epoch + 1, config.epochs + 1):
             row = {"epoch": epoch, "train_loss": _train_epoch(model, optimizer, batches, epoch, config, precision)}
             row |= _validate(bare, batches.validation(), precision)
@@ -116,11 +119,16 @@ def _train_epoch(
     total = torch.zeros((), device=next(model.parameters()).device)  # read once: reading in a step waits for the step
     images = 0
     for batch in batches.train(epoch):
-        loss = _loss(model, batch, precision) * batch.weight
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = _micro_batches(batch, config.micro_batch)
+        for number, part in enumerate(parts, start=1):
+            # Workers average their gradients once a batch: their parts may differ in number.
+            alone = isinstance(model, DistributedDataParallel) and number < len(parts)
+            with model.no_sync() if alone else nullcontext():  # type: ignore[operator]
+                loss = _loss(model, part, precision) * part.weight
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() * batch.size
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        total += loss.detach() * batch.size
         images += batch.size
     if distributed:
         dist.all_reduce(total)
@@ -131,11 +139,33 @@ def _train_epoch(
     return mean
 
 
+def _micro_batches(batch: Batch, size: int | None) -> list[Batch]:
+    """The batch in parts of at most `size` images, weighted so that their losses add up to the whole batch's."""
+    n = len(batch.images)
+    if size is None or size >= n:
+        return [batch]
+    return [
+        Batch(images, targets, batch.size, batch.weight * len(images) / n)
+        for images, targets in zip(torch.split(batch.images, size), torch.split(batch.targets, size), strict=True)
+    ]
+
+
+def _check_micro_batch(model: nn.Module, config: FitConfig) -> None:
+    """`UsageError` where a sum over micro-batches would not be the whole batch's gradient."""
+    if config.micro_batch is None or config.micro_batch >= config.batch_size:
+        return
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        raise UsageError(
+            f"micro_batch: {config.micro_batch} is less than the batch of {config.batch_size}, but batch normalisation "
+            "needs a batch whole; lower batch_size instead"
+        )
+
+
 def _loss(model: nn.Module, batch: Batch, precision: torch.dtype) -> Tensor:
-    """Mean binary cross-entropy of a batch, in float32."""
+    """Mean binary cross-entropy of a batch, over all members where a model has several, in float32."""
     with torch.autocast(batch.images.device.type, dtype=precision, enabled=precision != torch.float32):
         logits = model(batch.images)
-    return functional.binary_cross_entropy_with_logits(logits.float(), batch.targets)
+    return functional.binary_cross_entropy_with_logits(logits.float(), batch.targets.expand_as(logits))
 
 
 def _validate(model: nn.Module, validation: Iterator[Batch], precision: torch.dtype) -> dict[str, float]:
@@ -162,13 +192,20 @@ def _record(state: TrainingState, epoch: int, row: dict[str, float]) -> None:
     """Add an epoch to the history and, when it is the best so far, keep its weights."""
     state.epoch = epoch
     state.history.append(row)
-    if row.get("validation_loss", math.inf) < state.best_loss:
+    if state.config.keep == "last":
+        state.best_epoch = epoch
+    elif row.get("validation_loss", math.inf) < state.best_loss:
         state.best_epoch, state.best_loss = epoch, row["validation_loss"]
-        state.best_weights = _copied(state.model)
+        state.best_weights = _copied(state.model, state.best_weights)
 
 
-def _copied(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+def _copied(model: nn.Module, into: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The model's state on the CPU; in the memory of an earlier copy where there is one, which spares its pages."""
+    if not into:
+        return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+    for name, value in model.state_dict().items():
+        into[name].copy_(value)
+    return into
 
 
 def _out_of_patience(state: TrainingState) -> bool:

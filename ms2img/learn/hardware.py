@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ import torch
 from torch import nn
 
 from ms2img.errors import UsageError
+
+# mallopt(3)
+_MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_THRESHOLD, _MALLOC_MMAP_MAX = -1, -3, -4
 
 
 def resolve_device(name: str) -> torch.device:
@@ -23,7 +27,7 @@ def resolve_device(name: str) -> torch.device:
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of matrix products and convolutions: for "auto", bfloat16 where the hardware multiplies it natively.
 
-    On an AMD EPYC with avx512_bf16, bfloat16 autocast halves an epoch of the paper's CNN (bench/fit.py); without such
+    On an AMD EPYC with avx512_bf16, bfloat16 autocast halves an epoch of the paper's CNN (bench/train_step.py); without such
     instructions it is emulated and slower than float32.
     """
     if name == "float32":
@@ -42,6 +46,30 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 def place(model: nn.Module, device: torch.device) -> None:
     """Move the model there, convolution weights channels-last: a third off an epoch on a CPU."""
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Run the block with memory that is freed kept for the next request; afterwards all of it goes back.
+
+    A training step frees and asks for the same hundreds of megabytes again. By default glibc returns every block above
+    32 MiB to the system, which hands it out as zeroed pages: a fifth of the time of a large dense layer. A process
+    without glibc is left as it is.
+    """
+    c = ctypes.CDLL(None)
+    if not hasattr(c, "mallopt") or not hasattr(c, "malloc_trim"):
+        yield
+        return
+    c.mallopt(_MALLOC_MMAP_MAX, 0)
+    c.mallopt(_MALLOC_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        # What glibc arrives at by itself once a block of 32 MiB has been freed; setting one stops its adapting.
+        c.mallopt(_MALLOC_MMAP_MAX, 65536)
+        c.mallopt(_MALLOC_MMAP_THRESHOLD, 32 << 20)
+        c.mallopt(_MALLOC_TRIM_THRESHOLD, 64 << 20)
+        c.malloc_trim(0)
 
 
 @contextmanager

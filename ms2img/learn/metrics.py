@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+BOOTSTRAP_RESAMPLES = 2000  # Ours: the ends of a 95 % interval then repeat to about .005
+INTERVAL = (0.025, 0.975)  # the 95 % percentile interval (Efron, 1979)
+
 
 @dataclass(frozen=True)
 class BinaryMetrics:
@@ -67,6 +70,38 @@ def roc_auc(target: np.ndarray, score: np.ndarray) -> float:
     rank_sum = mean_rank[group][truth].sum()
     # Mann-Whitney U of the positives over the number of pairs.
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+@dataclass(frozen=True)
+class AucInterval:
+    """An AUC and the percentile interval of its bootstrap; `low` and `high` are NaN where no resample had an AUC."""
+
+    auc: float
+    low: float
+    high: float
+    resamples: int
+    degenerate: int  # resamples with one class only: they have no AUC and are left out
+
+
+def bootstrap_auc(
+    target: np.ndarray, score: np.ndarray, *, resamples: int = BOOTSTRAP_RESAMPLES, seed: int = 0
+) -> AucInterval:
+    """The AUC of `score` [n] against `target` [n] of 0 and 1, and its 95 % interval over resampled examples.
+
+    An example is what was drawn independently: an accession, not one of its replicates.
+    """
+    truth, score = _checked(target, score)
+    n = truth.size
+    times_drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    # How many of a positive and a negative are ranked rightly is the same in every resample: only its weight changes.
+    positive, negative = score[truth][:, None], score[~truth][None, :]
+    right = (positive > negative) + 0.5 * (positive == negative)
+    drawn_positive, drawn_negative = times_drawn[:, truth], times_drawn[:, ~truth]
+    pairs = drawn_positive.sum(axis=1) * drawn_negative.sum(axis=1)
+    drawn_right = ((drawn_positive @ right) * drawn_negative).sum(axis=1)
+    aucs = drawn_right[pairs > 0] / pairs[pairs > 0]
+    low, high = np.quantile(aucs, INTERVAL) if aucs.size else (np.nan, np.nan)
+    return AucInterval(roc_auc(truth, score), float(low), float(high), resamples, resamples - aucs.size)
 
 
 def roc_curve(target: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

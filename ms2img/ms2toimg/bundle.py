@@ -24,7 +24,7 @@ from ms2img.config import Config
 from ms2img.errors import UsageError
 from ms2img.io.atomic import replace_file
 from ms2img.io.description import DESCRIPTION_NAME, read_description
-from ms2img.ms2toimg.cnn import Cnn, CnnConfig
+from ms2img.ms2toimg.cnn import CnnConfig, network_of
 from ms2img.ms2toimg.predictor import Predictor
 from ms2img.ms2toimg.render_config import RenderConfig
 
@@ -180,11 +180,12 @@ def _check_tensors(
 ) -> nn.Module:
     """The network that is described, without memory for its weights, if the tensors found are exactly its state."""
     mismatch = "the weights do not belong to this description"
-    if cnn.conv_layers + cnn.dense_layers > len(found):  # before a description of a billion layers is built
+    layers = cnn.members * (cnn.conv_layers + cnn.dense_layers)
+    if layers > len(found):  # before a description of a billion layers is built
         raise UsageError(f"{place}: {len(found)} tensors for more layers than that; {mismatch}")
     try:
         with torch.device("meta"):
-            network = Cnn(cnn, render.height, render.width)
+            network = network_of(cnn, render.height, render.width)
     except (UsageError, RuntimeError, TypeError, OverflowError) as error:
         raise UsageError(f"{place}: no network can be built as described: {str(error).splitlines()[0]}") from None
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.state_dict().items()}

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ms2img.errors import UsageError
+from ms2img.learn.augment import Augmentation
 from ms2img.learn.batches import ImageBatches
 from ms2img.learn.fit import FitResult, fit
 from ms2img.learn.fit_config import FitConfig
@@ -57,8 +58,12 @@ class FoldResult:
     precision: str
 
 
-def plan_folds(labels: Labels, n_folds: int, cnn: CnnConfig, fit: FitConfig) -> list[FoldTask]:
+def plan_folds(
+    labels: Labels, n_folds: int, cnn: CnnConfig, fit: FitConfig, *, validation: bool = True
+) -> list[FoldTask]:
     """The trainings of a cross-validation over accessions, each with its own seed derived from `fit.seed`.
+
+    Without `validation` nothing is set aside: what would choose the epoch is trained on too.
 
     Row numbers are those of `labels`. Raises `UsageError`, with the counts, when a fold would have one class.
     """
@@ -66,6 +71,8 @@ def plan_folds(labels: Labels, n_folds: int, cnn: CnnConfig, fit: FitConfig) -> 
         folds = stratified_group_folds(labels.target, np.array(labels.accessions), n_folds, seed=fit.seed)
     except UsageError as error:
         raise UsageError(f"assay '{labels.config.assay}': {error}") from None
+    if not validation:
+        folds = [_all_trained(fold) for fold in folds]
     return [FoldTask(fold, cnn, replace(fit, seed=_derived_seed(fit.seed, fold.index))) for fold in folds]
 
 
@@ -115,6 +122,7 @@ def run_fold(
         batch_size=task.fit.batch_size,
         seed=task.fit.seed,
         device=device,
+        augment=Augmentation.of(task.fit),
         rank=dist.get_rank() if shared else 0,
         world_size=dist.get_world_size() if shared else 1,
     )
@@ -142,6 +150,11 @@ def _result(task: FoldTask, trained: FitResult, probability: np.ndarray, seconds
         seconds=seconds,
         precision=trained.precision,
     )
+
+
+def _all_trained(fold: Fold) -> Fold:
+    train = np.sort(np.concatenate([fold.train, fold.validation]))
+    return replace(fold, train=train, validation=np.empty(0, dtype=np.int64))
 
 
 def _derived_seed(seed: int, fold: int) -> int:

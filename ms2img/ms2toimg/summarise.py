@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ms2img.learn.metrics import binary_metrics
+from ms2img.learn.metrics import AucInterval, binary_metrics, bootstrap_auc
 from ms2img.ms2toimg.crossvalidate import FoldResult, FoldTask
 from ms2img.ms2toimg.labels import Labels
-from ms2img.ms2toimg.record import HISTORY, METRICS, PREDICTIONS, UNUSED, CvRecord, typed
+from ms2img.ms2toimg.record import HISTORY, METRICS, PREDICTIONS, UNUSED, CvRecord
+from ms2img.ms2toimg.record_folder import typed
 
 THRESHOLD = 0.5  # probability from which a run or accession counts as active: the sigmoid's middle
 LEVELS = ("accession", "run")  # the first one is the headline
@@ -39,15 +40,17 @@ def summarise(
     about: further entries of the summary (config, data set, versions, ...).
 
     ``auc_mean`` and ``auc_sd`` of the summary are per accession; each metric is there as ``<level>_<metric>_mean``
-    and ``_sd``, over the folds in which it is defined; sd is the sample standard deviation (n - 1).
+    and ``_sd``, over the folds in which it is defined; sd is the sample standard deviation (n - 1). ``auc_pooled`` is
+    the AUC per accession over the predictions of all folds at once, ``auc_low`` and ``auc_high`` the ends of its 95 %
+    interval over resampled accessions.
     """
     predictions = pd.concat(
-        [_predictions(labels, task, result) for task, result in zip(tasks, results, strict=True)], ignore_index=True
+        [fold_predictions(labels, task, result) for task, result in zip(tasks, results, strict=True)], ignore_index=True
     )
     metrics = fold_metrics(predictions)
-    history = pd.concat([_history(result) for result in results], ignore_index=True)
+    history = pd.concat([fold_history(result) for result in results], ignore_index=True)
     examples = example_rows(labels)
-    spread = mean_and_sd(metrics)
+    spread, pooled = mean_and_sd(metrics), pooled_auc(predictions)
     summary = {
         **(about or {}),
         "label": {**labels.config.model_dump(), "value_min": labels.value_min, "value_max": labels.value_max},
@@ -63,6 +66,9 @@ def summarise(
         "examples": {labels.sample_ids[row]: _described(labels, row) for row in examples},
         "auc_mean": spread[f"{LEVELS[0]}_roc_auc_mean"],
         "auc_sd": spread[f"{LEVELS[0]}_roc_auc_sd"],
+        "auc_pooled": pooled.auc,
+        "auc_low": pooled.low,
+        "auc_high": pooled.high,
         **spread,
     }
     return CvRecord(
@@ -79,15 +85,25 @@ def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
     """Metrics of each fold at each level, columns `METRICS`; an accession's probability is the mean of its runs'."""
     rows = []
     for fold, of_fold in predictions.groupby("fold"):
-        by_level = {
-            "accession": of_fold.groupby("accession").agg({"target": "first", "probability": "mean"}),
-            "run": of_fold,
-        }
+        by_level = {"accession": _of_accessions(of_fold), "run": of_fold}
         for level in LEVELS:
             scored = by_level[level]
             found = binary_metrics(scored["target"].to_numpy(), scored["probability"].to_numpy(), THRESHOLD)
             rows.append({"fold": fold, "level": level, **found.to_dict()})
     return typed(pd.DataFrame(rows), METRICS)
+
+
+def pooled_auc(predictions: pd.DataFrame, *, seed: int = 0) -> AucInterval:
+    """AUC over the accessions of all folds at once, with its interval; an accession's probability is as above.
+
+    Unlike the mean of the folds' AUCs it also compares accessions scored by different networks.
+    """
+    scored = _of_accessions(predictions)
+    return bootstrap_auc(scored["target"].to_numpy(), scored["probability"].to_numpy(), seed=seed)
+
+
+def _of_accessions(predictions: pd.DataFrame) -> pd.DataFrame:
+    return predictions.groupby("accession").agg({"target": "first", "probability": "mean"})
 
 
 def mean_and_sd(metrics: pd.DataFrame) -> dict[str, float]:
@@ -117,7 +133,8 @@ def example_rows(labels: Labels) -> list[int]:
     return high[:EXAMPLES_A_CLASS] + low[:EXAMPLES_A_CLASS]
 
 
-def _predictions(labels: Labels, task: FoldTask, result: FoldResult) -> pd.DataFrame:
+def fold_predictions(labels: Labels, task: FoldTask, result: FoldResult) -> pd.DataFrame:
+    """The fold's test rows with their probabilities, columns `PREDICTIONS`."""
     rows = task.fold.test
     table = {**_table(labels, rows), "fold": result.fold, "target": labels.target[rows]}
     return typed(pd.DataFrame({**table, "probability": result.probability}), PREDICTIONS)
@@ -138,8 +155,10 @@ def _table(labels: Labels, rows: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _history(result: FoldResult) -> pd.DataFrame:
-    table = pd.DataFrame(result.history).assign(fold=result.fold)
+def fold_history(result: FoldResult) -> pd.DataFrame:
+    """A row an epoch of the fold, columns `HISTORY`."""
+    # A fold without a validation part has no validation columns: NaN.
+    table = pd.DataFrame(result.history).reindex(columns=list(HISTORY)).assign(fold=result.fold)
     return typed(table.assign(is_best=table["epoch"] == result.best_epoch), HISTORY)
 
 

@@ -36,9 +36,10 @@ _MLFLOW_DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",  # a server that restarts is waited for: a minute, MLflow's 7 take four
 }
-#: The first question to a server fails fast (ours); MLflow's own defaults would try for minutes.
-_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+#: The first and the last question to a server fail fast (ours).
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _CONNECT_SECONDS = 5
 _LINE_LENGTH = 200  # characters of a foreign error's text
 
@@ -96,7 +97,7 @@ class Store:
 
         try:
             yield
-        except MlflowException as error:
+        except (MlflowException, OSError) as error:  # files of a local store, and requests' own errors, are OSErrors
             raise StoreError(f"{self.shown()}: {first_line(error)}") from error
 
 
@@ -166,18 +167,29 @@ def _probe(store: Store, place: str) -> None:
     """Ask the store one question without patience. Raises `UsageError` with the reason in one line."""
     from mlflow.exceptions import MlflowException
 
-    before = {key: os.environ.get(key) for key in _PROBE}
     try:
         if re.match(r"(postgresql|mysql|mssql)\b", store.tracking_uri):
             _probe_database(store.tracking_uri)
-        os.environ.update({key: value for key, value in _PROBE.items() if before[key] is None})
-        store.client().search_experiments(max_results=1)
+        with impatient():
+            store.client().search_experiments(max_results=1)
     except (MlflowException, OSError, ImportError) as error:
         raise UsageError(_refusal(place, error)) from None
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Within the block a server that does not answer is not asked again, unless the user has set how often."""
+    before = {key: os.environ.get(key) for key in _IMPATIENT}
+    ours = [key for key, value in before.items() if value in (None, _MLFLOW_DEFAULTS.get(key))]
+    os.environ.update({key: _IMPATIENT[key] for key in ours})
+    try:
+        yield
     finally:
         for key, value in before.items():
             if value is None:
                 os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
 
 
 def _probe_database(uri: str) -> None:

@@ -81,9 +81,13 @@ def bins(render: Mapping[str, Any]) -> tuple[str, str]:
     return f"{height} × {width} pixels", f"{fragment:.4g} × {precursor:.4g} Da"
 
 
-def lede(cohort: Cohort, auc: MeanSd, *, assay: str, data_set: str, leaking: Sequence[str]) -> str:
-    """The page's first paragraph: the result, and how it was come by."""
+def lede(
+    cohort: Cohort, auc: MeanSd, *, assay: str, data_set: str, leaking: Sequence[str], searched: int | None = None
+) -> str:
+    """The page's first paragraph: the result, and how it was come by; `searched`: trials of a search."""
     unseen = "" if leaking else ", each by a network that had seen none of its runs"
+    if searched is not None:
+        unseen += f", chosen among {count(searched, 'trial')} by the fold’s training accessions"
     return (
         f"A convolutional network takes each run of {data_set} as one image of its MS/MS spectra and tells "
         f"high from low {assay}. {count(cohort.accessions, 'accession')} "

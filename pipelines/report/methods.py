@@ -6,14 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.report.classes import Classes
-from pipelines.report.facts import PAPER, Cohort, bins, split_rule
+from pipelines.report.facts import PAPER, Cohort, bins, count, split_rule
 from pipelines.report.table import Confusion
 
 
 def methods(
-    summary: Mapping[str, Any], cohort: Cohort, classes: Classes, counts: Confusion, leaking: Sequence[str]
+    summary: Mapping[str, Any],
+    cohort: Cohort,
+    classes: Classes,
+    counts: Confusion,
+    leaking: Sequence[str],
+    searched: int | None = None,
 ) -> Iterator[tuple[str, list[str]]]:
-    """Paragraphs as heading and sentences."""
+    """Paragraphs as heading and sentences; `searched`: trials of a search, where the networks came of one."""
     render, fit = summary["render"], summary["fit"]
     size, pixel = bins(render)
     yield (
@@ -31,10 +36,13 @@ def methods(
         "Network and training",
         [
             f"Preset {summary['preset']}; {fit['epochs']} epochs at most, batches of {fit['batch_size']}, "
-            f"learning rate {fit['learning_rate']:g}, seed {fit['seed']}.",
+            f"learning rate {fit['learning_rate']:g}, seed {fit['seed']}."
+            if searched is None
+            else f"A search of {count(searched, 'trial')}, see there; {fit['epochs']} epochs at most, seed "
+            f"{fit['seed']}. Folds may differ in network and training: each has what its own validation part chose.",
             "In every fold a part of the training accessions was set aside, and the weights of the epoch with the "
             "lowest loss on it were kept; the test fold took no part in that choice.",
-            *_refit(summary, cohort),
+            *_refit(summary, cohort, "the winner’s folds" if searched is not None else "the folds"),
         ],
     )
     yield (
@@ -55,18 +63,18 @@ def methods(
     )
 
 
-def _refit(summary: Mapping[str, Any], cohort: Cohort) -> Iterator[str]:
+def _refit(summary: Mapping[str, Any], cohort: Cohort, folds: str) -> Iterator[str]:
     epochs = summary["refit_epochs"]
     if epochs is not None:
         yield (
             f"The model that was kept was trained anew on all {cohort.accessions} labelled accessions for {epochs} "
-            "epochs, the median of the folds' best ones. Cross-validation measures this procedure, not that one "
+            f"epochs, the median of the best ones of {folds}. Cross-validation measures this procedure, not that one "
             "network."
         )
 
 
-def caveats(cohort: Cohort, classes: Classes) -> Iterator[str]:
-    """What the numbers do not say, a sentence or two each."""
+def caveats(cohort: Cohort, classes: Classes, searched: int | None = None) -> Iterator[str]:
+    """What the numbers do not say, a sentence or two each; `searched` as in `methods`."""
     yield (
         "The thresholds lie on a 0-1 scale between the lowest and the highest accession mean of this data set, so the "
         "classes are relative to it: another data set with another range has other classes."
@@ -80,8 +88,9 @@ def caveats(cohort: Cohort, classes: Classes) -> Iterator[str]:
         "The folds come from one data set: they say nothing about another instrument, another laboratory, other "
         "acquisition settings or other species."
     )
+    tried = "Presets" if searched is None else "The search space, the searcher"
     yield (
-        "Presets and thresholds should have been chosen before looking at this page. If several were tried and the "
+        f"{tried} and thresholds should have been chosen before looking at this page. If several were tried and the "
         "best is shown, the metrics are optimistic."
     )
     yield f"A probability near 1 is a ranking score, not a calibrated chance of being {classes.active}."

@@ -19,23 +19,27 @@ from pipelines.report.classes import Classes
 from pipelines.report.examples import example_groups
 from pipelines.report.figures import Curve, Figure, learning_curves, roc
 from pipelines.report.methods import caveats, methods
+from pipelines.report.sweep_section import Search, search_context
 
 HERE = Path(__file__).parent
 LISTED_ERRORS = 12  # misclassified accessions named above the folded table (ours)
 
 
-def write_report(record: CvRecord, out: str | Path, *, model: Mapping[str, Any] | None = None) -> str:
+def write_report(
+    record: CvRecord, out: str | Path, *, model: Mapping[str, Any] | None = None, search: Search | None = None
+) -> str:
     """Write the page of `build_report` at once to `out`, a local path or ``s3://bucket/key``; return that location."""
-    text = build_report(record, model=model)
+    text = build_report(record, model=model, search=search)
     folder(parent(str(out))).write(file_name(str(out)), text.encode())
     return str(out)
 
 
-def build_report(record: CvRecord, *, model: Mapping[str, Any] | None = None) -> str:
+def build_report(record: CvRecord, *, model: Mapping[str, Any] | None = None, search: Search | None = None) -> str:
     """The whole page as HTML text; equal records give equal text.
 
     `record`: its summary holds, besides what `ms2img.ms2toimg.summarise` writes, the entries `facts.ABOUT`.
     `model`: ``name`` and ``version`` of the registered model, ``aliases`` where it has some.
+    `search`: the search that `record` is the nested cross-validation of.
 
     Raises `UsageError` when the summary lacks an entry.
     """
@@ -44,11 +48,12 @@ def build_report(record: CvRecord, *, model: Mapping[str, Any] | None = None) ->
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     style = Markup((HERE / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
-    return environment.get_template("template.html").render(style=style, use=use_lines(model), **_context(record))
+    told = {"style": style, "use": use_lines(model), "search": search_context(search) if search is not None else None}
+    return environment.get_template("template.html").render(**told, **_context(record, search))
 
 
-def _context(record: CvRecord) -> dict[str, Any]:
-    """Everything the template names."""
+def _context(record: CvRecord, search: Search | None) -> dict[str, Any]:
+    """Everything the template names but the search's own section."""
     summary, predictions, unused = record.summary, record.predictions, record.unused
     classes = Classes.of(summary)
     labelled = table.per_accession(predictions, classes.cut)
@@ -62,6 +67,8 @@ def _context(record: CvRecord) -> dict[str, Any]:
     leaking = table.straddling(predictions)
     assay = summary["label"]["assay"]
     size, pixel = facts.bins(summary["render"])
+    searched = None if search is None else int(search.summary["trials"])
+    data_set = facts.data_set_name(summary)
     return {
         "auc": auc,
         "classes": classes,
@@ -74,11 +81,11 @@ def _context(record: CvRecord) -> dict[str, Any]:
             "unused": cohort.unused_accessions,
             "image": size,
             "pixel": pixel,
-            "lede": facts.lede(cohort, auc, assay=assay, data_set=facts.data_set_name(summary), leaking=leaking),
+            "lede": facts.lede(cohort, auc, assay=assay, data_set=data_set, leaking=leaking, searched=searched),
             "inputs": list(facts.inputs(summary, cohort, classes, leaking)),
             "config": list(facts.flat(summary["config"])),
-            "methods": list(methods(summary, cohort, classes, counts, leaking)),
-            "caveats": list(caveats(cohort, classes)),
+            "methods": list(methods(summary, cohort, classes, counts, leaking, searched)),
+            "caveats": list(caveats(cohort, classes, searched)),
             "about": list(facts.about(summary, cohort, leaking)),
             "provenance": facts.provenance(summary),
         },

@@ -8,7 +8,7 @@ readable there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,7 +36,8 @@ Span = tuple[float, float]
 class Frame:
     """Axes around a plot area. Drawing methods take data coordinates; `markup` gives the finished picture.
 
-    `alt` is what a screen reader says in place of the picture; ticks are round numbers unless given.
+    `alt` is what a screen reader says in place of the picture; ticks are round numbers unless given. `x_names`,
+    `y_names`: what is written at a tick in place of its number.
     """
 
     x: Span
@@ -48,12 +49,17 @@ class Frame:
     y_ticks: Sequence[float] | None = None
     square: bool = False
     named: bool = False
+    x_names: Mapping[float, str] = field(default_factory=dict)
+    y_names: Mapping[float, str] = field(default_factory=dict)
+    width: float = WIDTH
+    height: float = HEIGHT
+    left: float = LEFT
     _parts: list[str] = field(default_factory=list)
 
     @property
     def area(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom edge of the plot area."""
-        left, right, bottom = LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM
+        left, right, bottom = self.left, self.width - RIGHT, self.height - BOTTOM
         if self.square:
             side = min(right - left, bottom - TOP)
             left += (right - left - side) / 2
@@ -97,25 +103,31 @@ class Frame:
         across, _ = self.at(x, self.y[0])
         self._parts.append(_text(across + 4, self.area[3] + 9, name, "slot", "end", upwards=True))
 
+    def text(self, x: float, y: float, content: str, css: str, *, down: float = 0.0, anchor: str = "middle") -> None:
+        """A text at a data point, `down` user units below it."""
+        across, height = self.at(x, y)
+        self._parts.append(_text(across, height + down, content, css, anchor))
+
     def markup(self) -> Markup:
         """The finished picture: plot area and axes, then what was drawn in the order it was drawn."""
         left, top, right, bottom = self.area
-        height = HEIGHT + (NAMES_BOTTOM - BOTTOM if self.named else 0)
+        height = self.height + (NAMES_BOTTOM - BOTTOM if self.named else 0)
         parts = [_rectangle("plot", left, top, right, bottom)]
         for tick in nice_ticks(*self.x) if self.x_ticks is None else self.x_ticks:
             across, _ = self.at(tick, self.y[0])
             parts.append(f'<path class="tick" d="M{_n(across)} {_n(bottom)}v4"/>')
-            parts.append(_text(across, bottom + 18, tick_text(tick), "number"))
+            parts.append(_text(across, bottom + 18, self.x_names.get(tick, tick_text(tick)), "number"))
         for tick in nice_ticks(*self.y) if self.y_ticks is None else self.y_ticks:
             _, down = self.at(self.x[0], tick)
             parts.append(f'<path class="grid" d="M{_n(left)} {_n(down)}H{_n(right)}"/>')
-            parts.append(_text(left - 7, down + 4, tick_text(tick), "number", "end"))
+            parts.append(_text(left - 7, down + 4, self.y_names.get(tick, tick_text(tick)), "number", "end"))
         if self.x_label:
-            parts.append(_text((left + right) / 2, bottom + (40 if self.x_ticks is None else 22), self.x_label, "axis"))
-        parts.append(_text(left - 38, (top + bottom) / 2, self.y_label, "axis", upwards=True))
-        opening = (
-            f'<svg class="frame" viewBox="0 0 {_n(WIDTH)} {_n(height)}" role="img" aria-label="{escape(self.alt)}">'
-        )
+            below = 22 if self.x_ticks is not None and not self.x_ticks else 40
+            parts.append(_text((left + right) / 2, bottom + below, self.x_label, "axis"))
+        if self.y_label:
+            parts.append(_text(left - 38, (top + bottom) / 2, self.y_label, "axis", upwards=True))
+        view = f"0 0 {_n(self.width)} {_n(height)}"
+        opening = f'<svg class="frame" viewBox="{view}" role="img" aria-label="{escape(self.alt)}">'
         return Markup("".join([opening, *parts, *self._parts, "</svg>"]))  # noqa: S704 - every text in it is escaped
 
     def _path(self, points: Iterable[tuple[float, float]]) -> str:

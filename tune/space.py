@@ -1,0 +1,153 @@
+"""A search space: which hyper-parameters are tried, over which values, and the configuration of each trial.
+
+A space is a YAML file: ``base`` (the preset for all that is not searched) and ``parameters``, a name each of a field of
+`CnnConfig` or `FitConfig`. ``tune/spaces`` holds ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ms2img.config import load_yaml
+from ms2img.errors import UsageError
+from ms2img.learn.fit_config import FitConfig
+from ms2img.ms2toimg.cnn import PRESETS, TRAINING, CnnConfig
+from tune.parameter import Parameter, read_parameter
+
+FOLDER = Path(__file__).parent / "spaces"
+KEYS = ("base", "parameters")
+#: Fields that the command, the machine or the prediction of memory decides, the same for every trial.
+NOT_SEARCHED = ("epochs", "patience", "seed", "threads", "precision", "device", "micro_batch")
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a sweep chooses from. `name`: "paper", "wide" or the file's name; `base`: a key of `PRESETS`."""
+
+    name: str
+    base: str
+    parameters: Mapping[str, Parameter]
+
+    @classmethod
+    def load(cls, name_or_path: str) -> Self:
+        """One of our spaces by name, or a YAML file. Raises `UsageError` naming file, parameter and what is right."""
+        ours = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+        if name_or_path in ours:
+            return cls.parse(name_or_path, load_yaml(ours[name_or_path]), source=f"space {name_or_path}")
+        path = Path(name_or_path)
+        if path.suffix not in (".yaml", ".yml") and not path.is_file():
+            near = difflib.get_close_matches(name_or_path, ours, n=1, cutoff=0.0)[0]
+            known = ", ".join(ours)
+            raise UsageError(f"space '{name_or_path}': neither one of {known} nor a YAML file; did you mean '{near}'?")
+        return cls.parse(path.name, load_yaml(path), source=name_or_path)
+
+    @classmethod
+    def parse(cls, name: str, content: Mapping[str, Any], *, source: str) -> Self:
+        """The space that the content of a file describes; `source` names the file in a `UsageError`."""
+        for key in content:
+            _require_known(key, KEYS, f"{source}: unknown key")
+        base = content.get("base", "paper")
+        if base not in list(PRESETS):
+            raise UsageError(f"{source}: base: {base!r}; expected one of {', '.join(PRESETS)}")
+        told = content.get("parameters")
+        if not isinstance(told, Mapping) or not told:
+            raise UsageError(
+                f"{source}: parameters: {told!r}; expected one or more, as in 'filters: {{int: [16, 64]}}'"
+            )
+        parameters = {}
+        for parameter, description in told.items():
+            if parameter in NOT_SEARCHED:
+                raise UsageError(f"{source}: {parameter}: is the same for all trials of a sweep, so it is not searched")
+            _require_known(parameter, searchable(), f"{source}: unknown parameter")
+            try:
+                parameters[parameter] = read_parameter(description)
+            except UsageError as error:
+                raise UsageError(f"{source}: {parameter}: {error}") from None
+        space = cls(name, base, parameters)
+        space._require_accepted(source)
+        return space
+
+    def sample(self, seed: int, trial: int) -> dict[str, Any]:
+        """The values of a trial (from 0) under random search: a function of `seed`, `trial` and the space alone.
+
+        The order of the parameters in the file plays no part.
+        """
+        uniform = np.random.default_rng(np.random.SeedSequence((seed, trial))).random(len(self.parameters))
+        drawn = dict(zip(sorted(self.parameters), uniform.tolist(), strict=True))
+        return {name: parameter.draw(drawn[name]) for name, parameter in self.parameters.items()}
+
+    def exact(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What a searcher proposed, as the space's own values, see `Parameter.exact`."""
+        return {name: parameter.exact(values[name]) for name, parameter in self.parameters.items()}
+
+    def configure(
+        self,
+        values: Mapping[str, Any],
+        *,
+        epochs: int | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> tuple[CnnConfig, FitConfig]:
+        """Network and training of a trial: the base preset with `values`, and what all trials share.
+
+        `epochs`: None for the preset's. Raises `UsageError` for a value the configs refuse.
+        """
+        cnn, fit = PRESETS[self.base], TRAINING[self.base]
+        network, training = _names(CnnConfig), _names(FitConfig)
+        return (
+            replace(cnn, **{name: value for name, value in values.items() if name in network}),
+            replace(
+                fit,
+                epochs=epochs if epochs is not None else fit.epochs,
+                patience=None,  # the scheduler decides who stops early
+                seed=seed,
+                threads=threads,
+                precision=precision,
+                device=device,
+                **{name: value for name, value in values.items() if name in training},
+            ),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; without ``name`` it is what `parse` takes."""
+        return {
+            "name": self.name,
+            "base": self.base,
+            "parameters": {name: parameter.to_dict() for name, parameter in self.parameters.items()},
+        }
+
+    def to_ray(self) -> dict[str, Any]:
+        """The same space as domains of ``ray.tune``, for its searchers; what they propose goes through `exact`."""
+        return {name: parameter.to_ray() for name, parameter in self.parameters.items()}
+
+    def _require_accepted(self, source: str) -> None:
+        """Refuse values that the configs refuse, now and not at the trial that draws them."""
+        for name, parameter in self.parameters.items():
+            for corner in parameter.corners():
+                try:
+                    self.configure({name: corner})
+                except UsageError as error:
+                    raise UsageError(f"{source}: {error!s}") from None  # it begins with the name
+
+
+def searchable() -> list[str]:
+    """The names that a space may hold."""
+    return [name for name in (*_names(CnnConfig), *_names(FitConfig)) if name not in NOT_SEARCHED]
+
+
+def _names(config: type) -> list[str]:
+    return [field.name for field in fields(config)]
+
+
+def _require_known(key: Any, known: tuple[str, ...] | list[str], what: str) -> None:
+    if key not in known:
+        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+        raise UsageError(f"{what} '{key}'; did you mean '{near}'?")
