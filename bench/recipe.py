@@ -76,7 +76,7 @@ STEADY = FitConfig(learning_rate=1e-3, batch_size=16, weight_decay=10.0, epochs=
 CANDIDATES: dict[str, Recipe | Pixels] = {
     "forest": Pixels("forest"),
     "logistic": Pixels("logistic"),
-    "best epoch by validation": Recipe(DEEP, FitConfig(learning_rate=1e-3, batch_size=16)),
+    "best epoch of 80 by validation": Recipe(DEEP, FitConfig(learning_rate=1e-3, batch_size=16)),
     "deep": Recipe(DEEP, STEADY),
     "deep, linear": Recipe(replace(DEEP, linear_member=True), STEADY),
     "deep, linear, dropped precursors": Recipe(replace(DEEP, linear_member=True), replace(STEADY, drop_precursors=0.2)),

@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -68,15 +67,21 @@ class Outcome:
     nested_auc: float
 
 
+class _Trial:
+    """What Ray Tune's schedulers and `tune.schedule` ask of a trial."""
+
+    def __init__(self, number: int) -> None:
+        self.trial_id = str(number)
+        self.config = {"trial": {"number": number}}
+
+
 def replay(curves: Curves, scheduler: Scheduler, *, seed: int, workers: int) -> Outcome:
     """One search with the trials in the order of `seed` (0: their own), `workers` of them at a time."""
     epochs = curves.score.shape[1]
     stops = rungs(scheduler, epochs)
     order = np.arange(len(curves.numbers)) if seed == 0 else np.random.default_rng(seed).permutation(len(curves.score))
     waiting, ray_scheduler = order.tolist()[::-1], make_scheduler(scheduler, epochs, [])
-    trials = [
-        SimpleNamespace(trial_id=str(i), config={"trial": {"number": i}}, status="RUNNING") for i in range(len(order))
-    ]
+    trials = [_Trial(i) for i in range(len(order))]
     trained = np.zeros(len(order), dtype=int)
     running: list[tuple[float, int, int]] = []  # when the next rung is reached, which trial, the rung's number
 

@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ms2img.errors import JobError, UsageError
 from ms2img.io.dataset.lease import Lease
 from ms2img.io.storage import folder, is_remote
-from pipelines.progress import Steps
 from pipelines.sweep_config import SweepConfig
+from pipelines.sweep_resume import checked, go_on
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ms2img.ms2toimg.crossvalidate import FoldResult
     from ms2img.ms2toimg.record import CvRecord
     from ms2img.tracking.registry import Registration
     from ms2img.tracking.store import Store
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from pipelines.sweep_plan import Node, SweepPlan
     from tune.ledger import Ledger
     from tune.record import SweepRecord
-    from tune.search import Proposing
+    from tune.settings import Proposing
     from tune.trial import Trial, TrialResult
 
 Notice = Callable[[str], None]
@@ -73,38 +70,9 @@ def sweep(config: SweepConfig, *, quiet: bool = False, notice: Notice = lambda _
     out = folder(location)
     with Lease(out, notice):
         ledger = Ledger(out, notice)
-        about = _checked(plan, ledger)
+        about = checked(plan, ledger)
         store = open_store()
         return _Sweep(plan, ledger, about, store, started, quiet=quiet, notice=notice).run()
-
-
-def _checked(plan: SweepPlan, ledger: Ledger) -> dict[str, Any] | None:
-    """What the ledger says of the sweep it holds, None for an empty one; refuses one that is not to be gone on with."""
-    about, place = ledger.about(), ledger.out.location
-    if about is None:
-        return None
-    if not plan.config.resume:
-        done = sum(entry.has_ended for entry in ledger.entries(plan.config.folds).values())
-        raise UsageError(
-            f"{place}: holds a sweep of assay '{about['identity']['assay']}' with {done} of "
-            f"{about['identity']['trials']} trials done; --resume goes on with it, or give --out another folder"
-        )
-    was, now = about["identity"], plan.identity()
-    for name in now:
-        if was.get(name) != now[name]:
-            raise UsageError(f"{place}: {_difference(name, was.get(name), now[name])}; give --out another folder")
-    return about
-
-
-def _difference(name: str, was: Any, now: Any) -> str:
-    """What another start of a sweep would change."""
-    if name == "fingerprints":
-        changed = [part for part in now if (was or {}).get(part) != now[part]]
-        return f"the sheet or the images have changed since the sweep there was started (other {', '.join(changed)})"
-    if name == "space":
-        return f"the sweep there was started with another search space than '{now['name']}' is now"
-    option = name.replace("_", "-")
-    return f"the sweep there was started with --{option} {was}, now asked for --{option} {now}"
 
 
 class _Sweep:
@@ -158,29 +126,31 @@ class _Sweep:
                         self._ledger.write_json(TRACKING_NAME, tracked)
                     return self._tracked(run, tracked)
             except StoreError as error:
-                raise JobError(
-                    f"{error}; nothing that was trained is lost: --resume --out {self._ledger.out.location} goes on "
-                    "when the store is back"
-                ) from None
+                raise JobError(f"{error}; nothing that was trained is lost; {go_on(self._config)}") from None
 
     def _tracked(self, run: TrackedSweep, tracked: dict[str, Any]) -> SweepSummary:
         """What is done with a run open in the store; `tracked`: what an earlier run of the sweep had got done there."""
         from ms2img.tracking.registry import Registration
         from pipelines.registering import register_model
         from pipelines.sweep_log import SweepLog
+        from pipelines.sweep_winner import final_training, told
         from tune.choose import winner
         from tune.ledger import TRACKING_NAME
         from tune.record import nested_record, sweep_record
 
-        config, cohort, tasks = self._config, self._plan.cohort, self._plan.tasks
+        config, plan = self._config, self._plan
+        cohort, tasks = plan.cohort, plan.tasks
         log = SweepLog(run, cohort.labels, tasks, self._notice)
-        self._search(log)
+        try:
+            self._search(log)
+        except JobError as error:
+            raise JobError(f"{error}; {go_on(self._config)}") from None
         results = self._results()
         best = winner(results)
         trial = self._plan.trial(best.number, best.values, self._memory_limit())
-        refit, weights = self._refit(trial, best)
+        refit, weights = final_training(plan, self._ledger, trial, best, gpus=self._gpus, quiet=self._quiet)
         log.finish(results)
-        about = self._told(trial)
+        about = told(plan, trial, seconds=time.monotonic() - self._started)
         record = sweep_record(cohort.labels, tasks, results, about)
         nested = nested_record(
             cohort.labels,
@@ -238,10 +208,14 @@ class _Sweep:
         self._cluster.enter_context(connected())
         return Node.connected()
 
+    def _gpus(self) -> float:
+        return self._plan.gpus_per_trial(self._nodes())
+
     def _search(self, log: SweepLog) -> None:
         """Run the trials that are left."""
         from pipelines.sweep_live import SweepView
-        from tune.search import Search, run_search
+        from tune.search import run_search
+        from tune.settings import Search
         from tune.worker import Cohort
 
         config, plan = self._config, self._plan
@@ -269,7 +243,7 @@ class _Sweep:
 
     def _trials(self, nodes: list[Node]) -> tuple[list[Trial] | Proposing, Callable[[Trial], int]]:
         """The trials, or how they come about, and the memory to ask Ray for."""
-        from tune.search import Proposing
+        from tune.settings import Proposing
 
         config, plan, limit = self._config, self._plan, self._memory_limit()
         if config.searcher == "optuna":
@@ -284,50 +258,6 @@ class _Sweep:
     def _results(self) -> list[TrialResult]:
         entries = self._ledger.entries(self._config.folds, again=False).values()
         return [self._ledger.result(entry, self._config.folds) for entry in entries]
-
-    def _refit(self, trial: Trial, best: TrialResult) -> tuple[FoldResult, dict[str, Tensor]]:
-        """The winner, trained on everything labelled; kept in the ledger, so that it is trained once."""
-        from ms2img.ms2toimg.crossvalidate import plan_refit
-        from pipelines.folds import FoldResources, train_folds
-
-        kept = self._ledger.refit(trial.number)
-        if kept is not None:
-            return kept
-        cohort, config = self._plan.cohort, self._config
-        task = plan_refit(cohort.labels, best.folds, trial.cnn, trial.fit)
-        resources = FoldResources(1, config.cpus_per_trial, self._plan.gpus_per_trial(self._nodes()))
-        with Steps(task.fit.epochs, "refit", quiet=self._quiet) as progress:
-            [(refit, weights)] = train_folds(
-                cohort.images,
-                cohort.labels.target,
-                [task],
-                resources,
-                on_epoch=lambda _, row: progress.advance(note=f"(training loss {row['train_loss']:.3f})"),
-            )
-        self._ledger.write_refit(trial.number, refit, weights)
-        return refit, weights
-
-    def _told(self, trial: Trial) -> dict[str, Any]:
-        """What the summaries of both records say of the sweep."""
-        from pipelines.registering import about
-
-        config, plan = self._config, self._plan
-        return about(
-            plan.cohort,
-            plan.prints,
-            samples=config.samples,
-            images=config.images,
-            seconds=time.monotonic() - self._started,
-            assay=config.assay,
-            preset=f"sweep {plan.space.name}",
-            space=plan.space.to_dict(),
-            seed=config.seed,
-            searcher=config.searcher,
-            scheduler=config.scheduler,
-            epochs=plan.epochs,
-            config=config.model_dump(mode="json"),
-            fit=trial.fit.to_dict(),
-        )
 
 
 class _Listener:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from ms2img.errors import JobError
 from pipelines.command import Output, Result, mean_and_sd
 from pipelines.sweep_config import SweepConfig
+from pipelines.sweep_resume import go_on
 from pipelines.termination import Terminated
 
 if TYPE_CHECKING:
@@ -30,14 +30,11 @@ def sweep_command(config: SweepConfig, output: Output) -> Result:
         from pipelines.sweep_forecast import forecast
 
         return _planned(forecast(config), output)
-    go_on = f"add --resume to the same command to go on with what is kept in {config.ledger_location()}"
     try:
         return _done(config, sweep(config, quiet=output.quiet, notice=output.warn), output)
     except (KeyboardInterrupt, Terminated):
-        output.warn(go_on)
+        output.warn(go_on(config))
         raise
-    except JobError as error:
-        raise JobError(f"{error}; {go_on}") from None
 
 
 def _planned(plan: Forecast, output: Output) -> Result:
@@ -67,7 +64,8 @@ def _planned(plan: Forecast, output: Output) -> Result:
         table.add_row(str(trial.number), f"{trial.n_weights:,}", f"{trial.memory / GIB:.1f}", minutes, values)
     output.show(table)
     early = "" if config.scheduler == "fifo" else f"; less by what {config.scheduler} stops early"
-    output.say(f"about {hours:.1f} hours at the speed of this machine{early}")
+    shown = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+    output.say(f"about {shown} at the speed of this machine{early}")
     return Result(
         {
             "trials": len(plan.trials),
@@ -83,7 +81,7 @@ def _done(config: SweepConfig, summary: SweepSummary, output: Output) -> Result:
     facts, model = summary.sweep.summary, summary.registration
     counts, winner, nested, paper = (facts[name] for name in ("counts", "winner", "nested", "paper_rule"))
     output.say(
-        f"{config.assay}: {counts['finished']} of {facts['trials']} trials finished, {counts['stopped']} stopped early, "
+        f"{config.assay}: {counts['finished']} of {facts['trials']} trials finished, {counts['stopped']} stopped, "
         f"{counts['failed']} failed; {facts['epochs_trained']} of {facts['epochs_full']} epochs"
         f"{', SIMULATED data' if facts['simulated'] else ''}"
     )

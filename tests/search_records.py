@@ -37,7 +37,7 @@ def make_search(
 ) -> tuple[SweepRecord, CvRecord]:
     """The record of a search, and of the nested cross-validation that came of it.
 
-    `stopped_at`: trial -> epoch after which the scheduler stopped it. `skill`: of every trial; drawn anew for each where None.
+    `stopped_at`: trial -> epoch after which the scheduler stopped it. `skill`: of every trial, each its own where None.
     """
     space = Space.load(space) if isinstance(space, str) else space
     labels = make_labels()

@@ -16,7 +16,7 @@ from ms2img.learn.fit_config import FitConfig
 from ms2img.learn.metrics import roc_auc
 from ms2img.learn.predict import predict_probabilities
 from ms2img.ms2toimg.cnn import CnnConfig, build_cnn
-from ms2img.ms2toimg.linear_model import FLOOR, LinearModel, PixelScale
+from ms2img.ms2toimg.linear_model import EPSILON, FLOOR, LEARNING_RATE, LinearModel, PixelScale
 
 CNN = CnnConfig(conv_layers=1, filters=2, dense_layers=0, linear_member=True, input_pool=2)
 
@@ -65,10 +65,34 @@ def test_as_a_member_it_is_one_more_opinion_on_the_pooled_image() -> None:
     torch.testing.assert_close(alone.train()(x), logits[0])  # the network is what it is without it
 
 
-def test_building_leaves_no_garbage_in_the_statistics() -> None:
+def test_it_starts_from_zero_whatever_the_memory_held() -> None:
     for _ in range(3):
-        scale = build_cnn(CNN, 40, 40).linear.scale
-        assert not scale.seen.any() and not scale.total.any() and not scale.squares.any()  # noqa: PT018
+        state = build_cnn(CNN, 40, 40).linear.state_dict()
+        assert len(state) == 5
+        assert not any(value.any() for value in state.values())
+
+
+def test_it_is_stepped_by_its_own_options_and_the_network_by_the_config_s() -> None:
+    """One step from zero: Adam with a large epsilon is a gradient step, by hand; the network's is the learning rate."""
+    rng = np.random.default_rng(0)
+    images, target = rng.integers(0, 256, (4, 12, 10)).astype(np.uint8), np.array([0, 1, 1, 1])
+    rows, none = np.arange(4), np.empty(0, dtype=np.int64)
+    config = FitConfig(epochs=1, batch_size=4, learning_rate=1e-4, threads=1, precision="float32", device="cpu")
+    batches = ImageBatches(
+        images, target, train=rows, validation=none, batch_size=4, seed=0, device=torch.device("cpu")
+    )
+    for members in (1, 3):
+        cnn = replace(CNN, input_pool=1, members=members)
+        network = build_cnn(cnn, 12, 10, seed=0)
+        before = network.members[0].output.weight.detach().clone()
+        weights = fit(network, batches, config).weights
+        pixels = images.reshape(4, -1) / 255
+        scaled = (pixels - pixels.mean(0)) / np.sqrt(pixels.var(0) + FLOOR**2)
+        gradient = ((0.5 - target)[:, None] * scaled).mean(0)  # of the mean cross-entropy where every logit is 0
+        step = LEARNING_RATE * gradient / (np.abs(gradient) + EPSILON)  # Adam's first, however many members there are
+        np.testing.assert_allclose(weights["linear.output.weight"].numpy()[0], -step, rtol=1e-3, atol=1e-7)
+        moved = (weights["members.0.output.weight"] - before).abs()
+        assert float(moved.max()) == pytest.approx(1e-4, rel=0.01)
 
 
 @pytest.mark.parametrize("members", [1, 2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def finished(out: Path) -> set[int]:
 
 def states(out: Path) -> list[Path]:
     return list(out.glob("trials/*/*.state.safetensors"))
+
+
+def written_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # its fold has ended meanwhile
+        return 0
 
 
 def written(out: Path, numbers: set[int]) -> dict[str, int]:
@@ -94,8 +102,9 @@ def test_kills_of_every_kind_on_a_ray_of_its_own(options, undisturbed, tmp_path)
     kept: dict[str, int] = {}
     for victim in ("raylet", "worker", "gcs_server", "driver", "SIGINT"):
         with sweeping(options, out, *MORE, *resume, **variables) as process:
-            before = {path: path.stat().st_mtime_ns for path in states(out)}
-            wait_for(lambda: {path: path.stat().st_mtime_ns for path in states(out)} != before, process, PATIENCE)  # noqa: B023
+            wait_for(lambda: trial_workers(process.pid), process, PATIENCE)
+            begun = time.time_ns()  # a worker of the last Ray may have outlived it for a moment
+            wait_for(lambda: any(written_at(path) > begun for path in states(out)), process, PATIENCE)  # noqa: B023
             if victim == "worker":
                 os.kill(trial_workers(process.pid)[0], signal.SIGKILL)
                 was = finished(out)

@@ -1,4 +1,4 @@
-"""A sweep in the store: against a real SQLite store, a real server that dies, a real PostgreSQL, and a real SIGTERM."""
+"""A sweep in the store, against a real SQLite store that breaks too, and under a real SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import math
 import os
 import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,18 +18,16 @@ import pandas as pd
 import pytest
 from bundle_samples import make_bundle, write_mgf
 from search_records import make_search
+from tracked_sweeps import VALUES, log_trial, open_sweep, trials_of
 
 from ms2img.ms2toimg.record import CvRecord
 from ms2img.tracking.registry import register
 from ms2img.tracking.runs import record_folder, track_cross_validation
 from ms2img.tracking.store import Store, StoreError, open_store
-from ms2img.tracking.sweeps import TrackedSweep, track_sweep
 from pipelines.cli import main
 from pipelines.models import load_record
 from pipelines.termination import Terminated, sigterm_raises
 from tune.record import SweepRecord
-
-VALUES = {"filters": 16, "pool": "each", "learning_rate": 1e-5}
 
 
 @pytest.fixture(scope="module")
@@ -56,28 +51,11 @@ def records() -> tuple[SweepRecord, CvRecord]:
     return make_search(6, failed=(4,), stopped_at={2: 2})
 
 
-def _open(store: Store, run_id: str | None = None) -> AbstractContextManager[TrackedSweep]:
-    config = {"assay": "dpph", "trials": 6}
-    return track_sweep(store, name="dpph sweep", config=config, tags={"assay": "dpph"}, run_id=run_id)
-
-
-def _log(run: TrackedSweep, number: int, history: pd.DataFrame | None = None, status: str = "finished") -> str:
-    table = history if history is not None else pd.DataFrame()
-    return run.log_trial(number, VALUES, status, table, {"validation_accuracy": 0.5 + number / 100})
-
-
-def _children(run: TrackedSweep) -> dict[str, Any]:
-    found = run.client.search_runs([run.experiment_id], f"tags.mlflow.parentRunId = '{run.run_id}'")
-    children = {child.data.tags["ms2img.trial"]: child for child in found}
-    assert len(children) == len(found), "no trial is logged twice"
-    return children
-
-
 def test_a_child_a_trial_with_its_curves_and_the_best_one_tagged(
     store: Store, records: tuple[SweepRecord, CvRecord]
 ) -> None:
     search, _ = records
-    with _open(store) as run:
+    with open_sweep(store) as run:
         for row in search.trials.to_dict("records"):
             numbers = {name: row[name] for name in ("validation_accuracy", "accuracy")}
             history = search.history[search.history["trial"] == row["trial"]]
@@ -86,7 +64,7 @@ def test_a_child_a_trial_with_its_curves_and_the_best_one_tagged(
             )
         run.tag_best(run.logged[0], 0)
         run.tag_best(run.logged[3], 3)
-    children = _children(run)
+    children = trials_of(run)
     assert set(children) == {str(number) for number in range(6)}
     for row in search.trials.to_dict("records"):
         child = children[str(row["trial"])]
@@ -130,7 +108,7 @@ def test_records_come_back_and_the_report_finds_them(
     store: Store, folder: Path, records: tuple[SweepRecord, CvRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search, record = records
-    with _open(store) as run:
+    with open_sweep(store) as run:
         run.log_sweep(search)
         run.log_record(record)
     measured = store.client().get_run(run.run_id).data.metrics
@@ -159,7 +137,7 @@ def test_the_winner_is_listed_with_its_nested_auc_reported_and_scores(
     monkeypatch.chdir(folder)
     metrics = {name: record.summary[name] for name in ("auc_mean", "auc_sd")}
     bundle = make_bundle(tmp_path / "bundle", assay="tuned", preset="sweep paper", metrics=metrics)
-    with _open(store) as run:
+    with open_sweep(store) as run:
         run.log_sweep(search)
         run.log_record(record)
         uri = register(store, bundle, run_id=run.run_id).uri
@@ -180,32 +158,32 @@ def test_the_winner_is_listed_with_its_nested_auc_reported_and_scores(
 
 
 def test_a_resumed_sweep_goes_on_in_its_run_and_logs_no_trial_twice(store: Store) -> None:
-    with pytest.raises(KeyboardInterrupt), _open(store) as run:
-        first = _log(run, 0)
-        _log(run, 1, status="stopped")
+    with pytest.raises(KeyboardInterrupt), open_sweep(store) as run:
+        first = log_trial(run, 0)
+        log_trial(run, 1, status="stopped")
         # A sweep that was killed between the first and the last call for trial 2.
         half = run.client.create_run(
             run.experiment_id, tags={"mlflow.parentRunId": run.run_id, "ms2img.trial": "2"}
         ).info.run_id
         raise KeyboardInterrupt
     assert store.client().get_run(run.run_id).info.status == "KILLED"
-    with _open(store, run.run_id) as again:
+    with open_sweep(store, run.run_id) as again:
         assert again.run_id == run.run_id
         assert store.client().get_run(run.run_id).info.status == "RUNNING"
         assert set(again.logged) == {0, 1}
-        assert _log(again, 0) == first
+        assert log_trial(again, 0) == first
         for number in (1, 2, 3):
-            _log(again, number)
-    assert set(_children(again)) == {"0", "1", "2", "3"}
+            log_trial(again, number)
+    assert set(trials_of(again)) == {"0", "1", "2", "3"}
     assert half not in again.logged.values()
     assert store.client().get_run(run.run_id).info.status == "FINISHED"
 
 
 def test_a_failure_is_forgotten_when_its_sweep_goes_on(store: Store) -> None:
-    with pytest.raises(ValueError, match="no luck"), _open(store) as run:
+    with pytest.raises(ValueError, match="no luck"), open_sweep(store) as run:
         raise ValueError("no luck")
     assert store.client().get_run(run.run_id).data.tags["ms2img.error"] == "no luck"
-    with _open(store, run.run_id):
+    with open_sweep(store, run.run_id):
         pass
     ended = store.client().get_run(run.run_id)
     assert (ended.info.status, "ms2img.error" in ended.data.tags) == ("FINISHED", False)
@@ -213,10 +191,10 @@ def test_a_failure_is_forgotten_when_its_sweep_goes_on(store: Store) -> None:
 
 @pytest.mark.parametrize("gone", ["never there", "deleted"])
 def test_a_sweep_whose_run_the_store_does_not_have_gets_a_new_one(store: Store, gone: str) -> None:
-    with _open(store) as run:
-        _log(run, 0)
+    with open_sweep(store) as run:
+        log_trial(run, 0)
     store.client().delete_run(run.run_id)
-    with _open(store, "0" * 32 if gone == "never there" else run.run_id) as again:
+    with open_sweep(store, "0" * 32 if gone == "never there" else run.run_id) as again:
         assert again.run_id not in ("0" * 32, run.run_id)
         assert again.logged == {}
 
@@ -231,19 +209,19 @@ def _terminated(open_it: Callable[[], AbstractContextManager[Any]]) -> str:
 
 
 def test_a_terminated_run_is_killed_in_the_store_too(store: Store) -> None:
-    for open_it in (partial(_open, store), partial(track_cross_validation, store, name="x", config={}, tags={})):
+    for open_it in (partial(open_sweep, store), partial(track_cross_validation, store, name="x", config={}, tags={})):
         assert store.client().get_run(_terminated(open_it)).info.status == "KILLED"
 
 
 def test_a_store_that_breaks_in_the_middle_is_one_typed_error_and_the_sweep_may_go_on(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     database = tmp_path / ".ms2img" / "mlflow.db"
-    with _open(store) as run:
-        _log(run, 0)
+    with open_sweep(store) as run:
+        log_trial(run, 0)
         shutil.move(database, tmp_path / "aside.db")
         database.write_bytes(b"this is no database" * 100)
         with pytest.raises(StoreError, match=r"mlflow\.db: ") as refusal:
-            _log(run, 1)
+            log_trial(run, 1)
         assert "\n" not in str(refusal.value)
         shutil.move(tmp_path / "aside.db", database)
     # It answers again at the end, but what was not logged is missing: that is no finished run.
@@ -260,16 +238,16 @@ def test_what_a_store_missed_while_it_was_away_is_logged_once_when_it_is_back(tm
         with closing(sqlite3.connect(tmp_path / ".ms2img" / "mlflow.db")) as database:
             database.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
-    with _open(store) as run:
-        _log(run, 0, history)
+    with open_sweep(store) as run:
+        log_trial(run, 0, history)
         rename("metrics", "away")
         with pytest.raises(StoreError):  # the child run is there by now, its curves are not
-            _log(run, 1, history)
+            log_trial(run, 1, history)
         rename("away", "metrics")
         for number in range(3):
-            _log(run, number, history)
-    assert set(_children(run)) == {"0", "1", "2"}
-    assert {child.info.status for child in _children(run).values()} == {"FINISHED"}
+            log_trial(run, number, history)
+    assert set(trials_of(run)) == {"0", "1", "2"}
+    assert {child.info.status for child in trials_of(run).values()} == {"FINISHED"}
     assert store.client().get_run(run.run_id).info.status == "FINISHED"
 
 
@@ -277,7 +255,7 @@ def test_artefacts_that_cannot_be_written_are_one_typed_error(
     tmp_path: Path, records: tuple[SweepRecord, CvRecord]
 ) -> None:
     store = open_store(tmp_path)
-    with _open(store) as run:
+    with open_sweep(store) as run:
         artefacts = tmp_path / ".ms2img" / "artifacts"
         shutil.rmtree(artefacts)
         artefacts.write_text("a file where the folder should be")
@@ -285,123 +263,3 @@ def test_artefacts_that_cannot_be_written_are_one_typed_error(
             with pytest.raises(StoreError, match="artefact '(sweep|record)': ") as refusal:
                 log()
             assert "\n" not in str(refusal.value)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A real MLflow server, in a session of its own: it has workers."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    places = ["--backend-store-uri", f"sqlite:///{folder / 'm.db'}", "--artifacts-destination", str(folder / "a")]
-    server = subprocess.Popen(
-        [*command, *places], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield server
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-@pytest.mark.slow  # 20 s: the server's start
-def test_a_server_killed_in_the_middle_is_told_and_the_block_ends_soon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: tuple[SweepRecord, CvRecord]
-) -> None:
-    port = _free_port()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    with _server(tmp_path, port) as server:
-        for _ in range(120):
-            with suppress(Exception):
-                store = open_store(tmp_path)
-                break
-            time.sleep(0.5)
-        with _open(store) as run:
-            _log(run, 0, records[0].history.query("trial == 0"))
-            run.log_sweep(records[0])
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-            for log in (partial(_log, run, 1), partial(run.log_sweep, records[0]), partial(run.tag_best, "x", 0)):
-                with pytest.raises(StoreError, match="127.0.0.1") as refusal:
-                    log()
-                assert "\n" not in str(refusal.value)
-            started = time.monotonic()
-        assert time.monotonic() - started < 15
-    with _server(tmp_path, port):
-        for _ in range(120):
-            with suppress(Exception):
-                store = open_store(tmp_path)
-                break
-            time.sleep(0.5)
-        with _open(store, run.run_id) as again:
-            assert set(again.logged) == {0}
-            _log(again, 1)
-        assert store.client().get_run(run.run_id).info.status == "FINISHED"
-
-
-@pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
-    """A real PostgreSQL server on loopback; its address."""
-    pytest.importorskip("psycopg", reason="no driver of PostgreSQL: pip install psycopg[binary]")
-    found = shutil.which("initdb") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
-    if found is None:
-        pytest.skip("no PostgreSQL: apt-get install postgresql")
-    programs, data, port = Path(found).resolve().parent, tmp_path / "pg", _free_port()
-    as_user: dict[str, Any] = {}
-    if os.geteuid() == 0:  # the server refuses to run as root
-        import pwd
-
-        nobody = pwd.getpwnam("postgres")
-        as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        data = Path(f"/tmp/ms2img-pg-{port}")  # noqa: S108 - pytest's own folder is closed to other users
-        data.mkdir()
-        os.chown(data, nobody.pw_uid, nobody.pw_gid)
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": data.parent}
-    options = ["-D", str(data), "-U", "lab", "--auth=trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run([programs / "initdb", *options], check=True, **quiet, **as_user)
-    server = subprocess.Popen(
-        [programs / "postgres", "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", ""], **quiet, **as_user
-    )
-    try:
-        for _ in range(100):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
-        yield f"postgresql+psycopg://lab:secret@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)  # its "fast shutdown"
-        server.wait()
-        shutil.rmtree(data, ignore_errors=True)
-
-
-@pytest.mark.slow  # 40 s: MLflow's eighty migrations of a new database
-def test_twenty_trials_in_postgresql(
-    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch, records: tuple[SweepRecord, CvRecord]
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres)
-    monkeypatch.chdir(tmp_path)
-    store = open_store()
-    history = records[0].history.query("trial == 0")
-    with pytest.raises(KeyboardInterrupt), _open(store) as run:
-        for number in range(12):
-            _log(run, number, history)
-        raise KeyboardInterrupt
-    with _open(store, run.run_id) as again:
-        assert set(again.logged) == set(range(12))
-        for number in range(20):
-            _log(again, number, history)
-        again.tag_best(again.logged[17], 17)
-        again.log_sweep(records[0])
-        again.log_record(records[1])
-    children = _children(again)
-    assert len(children) == 20
-    assert [number for number, child in children.items() if "ms2img.best" in child.data.tags] == ["17"]
-    assert children["19"].data.metrics["fold_2/train_loss"] == history.query("fold == 1")["train_loss"].iloc[-1]
-    assert load_record(run.run_id).search is not None
-    assert "secret" not in store.shown()

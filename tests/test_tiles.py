@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ms2img.learn.batches import ImageBatches
+from ms2img.learn.checkpoint import TrainingState
+from ms2img.learn.fit import FitResult, fit
+from ms2img.learn.fit_config import FitConfig
 from ms2img.ms2toimg import cnn as cnn_module
 from ms2img.ms2toimg.cnn import Cnn, CnnConfig, build_cnn
 from ms2img.ms2toimg.tiles import Layer, convolve_tiles
@@ -49,7 +56,7 @@ def whole(monkeypatch: pytest.MonkeyPatch, network: Cnn, images: torch.Tensor) -
         return outcome(network, images)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     conv_layers=st.integers(1, 3),
     pool=st.sampled_from(["last", "each"]),
@@ -118,3 +125,42 @@ def test_the_gradient_of_many_empty_tiles_is_summed_in_float32() -> None:
     found.sum(dtype=torch.float32).backward()
     assert bias.grad is not None
     assert float(bias.grad) == pytest.approx(32 * 300 * 300, rel=0.01)
+
+
+class Halfway:
+    """Saves the state after the second epoch and stops there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.epochs = path, 0
+
+    def epoch(self, metrics: Mapping[str, float]) -> None:
+        self.epochs += 1
+
+    def checkpoint(self, state: TrainingState) -> None:
+        state.save(self.path)
+
+    def should_stop(self) -> bool:
+        return self.epochs == 2
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_over_tiles_repeats_and_resumes_to_the_bit(precision: str, tmp_path: Path) -> None:
+    images = (255 * sparse_images(24, 60, 56, 8, 0)[:, 0]).to(torch.uint8).numpy()
+    config = FitConfig(epochs=4, batch_size=8, precision=precision, threads=1, seed=1, device="cpu", learning_rate=1e-3)
+
+    def train(reporter: Halfway | None = None, resume: Path | None = None) -> FitResult:
+        network = build_cnn(replace(CONFIG, dropout=0.3), 60, 56, seed=2)
+        assert pixels_computed(network, torch.tensor(images[:8, None] / 255.0, dtype=torch.float32)) < 8 * 60 * 56
+        batches = ImageBatches(
+            images, np.arange(24) % 2, train=np.arange(18), validation=np.arange(18, 24), batch_size=8, seed=1,
+            device=torch.device("cpu"),
+        )  # fmt: skip
+        return fit(network, batches, config, reporter, resume=resume)
+
+    path = tmp_path / "state.safetensors"
+    whole, again, _ = train(), train(), train(Halfway(path))
+    resumed = train(resume=path)
+    assert whole.history == again.history == resumed.history
+    for name, value in whole.weights.items():
+        assert torch.equal(value, again.weights[name])
+        assert torch.equal(value, resumed.weights[name])

@@ -66,7 +66,7 @@ class Proposals(Unpickled, Searcher):
         while (number := self._recorder.next_number()) < self._trials:
             trial = self._propose(number, propose_values(self._space, self._seed, number, self._recorder.ended()))
             if trial.refused is None:
-                self._recorder.begin(number, trial.values, trial.n_weights)
+                self._recorder.begin(number, trial.values, trial.n_weights, clear=True)
                 return {"trial": self._describe(trial)}
             self._recorder.refuse(trial)
         return str(Searcher.FINISHED)

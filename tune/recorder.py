@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +30,6 @@ class Recorder:
 
     def __init__(self, ledger: Ledger, folds: int, tell: Tell) -> None:
         self._ledger = ledger
-        self._folds = folds
         self._tell = tell
         self._entries = ledger.entries(folds)
         self._errors: dict[int, list[str]] = {}  # of this run of the sweep
@@ -52,7 +52,7 @@ class Recorder:
 
     def next_number(self) -> int:
         """The number of the next trial that is proposed."""
-        return max(self._entries, default=-1) + 1
+        return next(number for number in itertools.count() if number not in self._entries)
 
     def close(self) -> None:
         """Record nothing from here on."""
@@ -64,10 +64,16 @@ class Recorder:
         if self._closed:
             raise Closed
 
-    def begin(self, number: int, values: Mapping[str, Any], n_weights: int) -> Entry:
-        """A trial begins or goes on."""
+    def progress(self) -> tuple[int, int]:
+        """How many trials have ended, and how many attempts failed: one of them rises, or nothing goes on."""
+        return len(self.ended()), sum(map(len, self._errors.values()))
+
+    def begin(self, number: int, values: Mapping[str, Any], n_weights: int, *, clear: bool = False) -> Entry:
+        """A trial begins or goes on; `clear`: what is kept of an unknown trial of this number is of other values."""
         entry = self._entries.get(number)
         if entry is None:
+            if clear:
+                self._ledger.clear(number)
             entry = Entry(number, dict(values), n_weights, started=self._now())
             self._keep(entry)
         return entry
@@ -75,7 +81,7 @@ class Recorder:
     def refuse(self, trial: Trial) -> None:
         """A trial that is not even begun."""
         entry = self.begin(trial.number, trial.values, trial.n_weights)
-        self._end(entry, "failed", trial.refused)
+        self._end(entry, "failed", (trial.refused or "").removeprefix(f"trial {trial.number}: "))
 
     def rung(self, number: int, result: Mapping[str, Any]) -> None:
         """A trial has reached a rung; ``done``: it ends there."""

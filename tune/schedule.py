@@ -76,13 +76,17 @@ class _Resumed(FIFOScheduler):
         super().__init__()
         self._inner = inner
         self._running = {entry.number: entry for entry in told if not entry.has_ended}
-        ended = [(rung["at"], entry.number, rung) for entry in told if entry.has_ended for rung in entry.rungs]
+        ended = [(rung["at"], entry.number, rung, entry) for entry in told if entry.has_ended for rung in entry.rungs]
         past: dict[int, _Past] = {}
-        for _, number, rung in sorted(ended, key=lambda each: each[:2]):
+        for _, number, rung, entry in sorted(ended, key=lambda each: each[:2]):
             if number not in past:
                 past[number] = _Past(number)
                 inner.on_trial_add(None, past[number])
-            inner.on_trial_result(None, past[number], _as_result(rung))
+            is_last = rung is entry.rungs[-1]
+            if not (is_last and entry.status == "finished"):  # of its end Tune tells a scheduler once, as complete
+                inner.on_trial_result(None, past[number], _as_result(rung))
+            if is_last:
+                inner.on_trial_complete(None, past[number], _as_result(rung))
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """See `TrialScheduler`."""

@@ -11,19 +11,17 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cluster.connect import ray_is_alive
 from ms2img.errors import JobError, Ms2imgError
 from tune.ledger import Ledger
 from tune.recorder import Progress, Recorder
-from tune.space import Space
-from tune.trial import Trial, TrialResult
+from tune.settings import Listener, Proposing, Search, Spent, described
+from tune.trial import Trial
 
 if TYPE_CHECKING:
-    from tune.schedule import Scheduler
     from tune.worker import Cohort
 
 LOOK_SECONDS = 0.1  # between two looks at Ray's processes while nothing happens (ours)
@@ -42,60 +40,6 @@ TUNE_ENVIRONMENT = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-
-
-class Listener(Protocol):
-    """Who is told of a search as it runs, from the thread that called `run_search`."""
-
-    def started(self, trial: Trial, worker: str) -> None:
-        """A trial begins, or goes on, on a worker (host:process)."""
-
-    def epoch(self, number: int, fold: int, row: Mapping[str, float]) -> None:
-        """A trial trained an epoch of a fold."""
-
-    def ended(self, result: TrialResult) -> None:
-        """A trial has ended, and the ledger holds it."""
-
-    def note(self, text: str) -> None:
-        """What a person should know though the search goes on."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """How trials are run.
-
-    `concurrent`: trials at a time; more than there is room for would cost Tune its reuse of workers.
-    `request`: bytes of memory that Ray sets aside for a trial; 0 for none.
-    """
-
-    cpus_per_trial: int
-    gpus_per_trial: float
-    concurrent: int
-    scheduler: Scheduler
-    epochs: int
-    checkpoint_seconds: float
-    request: Callable[[Trial], int] = lambda _: 0
-
-
-@dataclass(frozen=True)
-class Proposing:
-    """A search by Optuna, in which `trials` trials are made one after the other.
-
-    `propose` makes a trial of its number and values.
-    """
-
-    space: Space
-    seed: int
-    trials: int
-    propose: Callable[[int, Mapping[str, Any]], Trial]
-
-
-@dataclass
-class Spent:
-    """What a search took beside training: `workers`, each of which fetched the images once, and seconds."""
-
-    workers: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 def run_search(
@@ -209,7 +153,11 @@ class _Run:
     def _work(self) -> None:
         """In Tune's thread: rounds, since a trial that dies between two others is not tried again by Tune itself."""
         try:
+            before = None
             while left := self._left():
+                if self._recorder.progress() == before:
+                    raise RuntimeError(f"Ray Tune came to an end with {left} trials left")
+                before = self._recorder.progress()
                 self._round(left)
             self._queue.put(("done", None))
         except BaseException as error:
@@ -297,20 +245,6 @@ class _Run:
         if isinstance(error, RayError) or not ray_is_alive():
             raise JobError(f"Ray has stopped the job: {_first_line(error)}") from None
         raise error
-
-
-def described(trial: Trial, search: Search) -> dict[str, Any]:
-    """What Ray Tune carries to a worker: plain values, see `tune.trainable.SweepTrainable`."""
-    return {
-        "number": trial.number,
-        "values": trial.values,
-        "n_weights": trial.n_weights,
-        "cnn": trial.cnn.to_dict(),
-        "fit": trial.fit.to_dict(),
-        "cpus": search.cpus_per_trial,
-        "gpus": search.gpus_per_trial,
-        "memory": search.request(trial),
-    }
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class FitResult:
     """What a training gave.
 
     ``weights`` (on the CPU) are those of ``best_epoch``: the first with the lowest validation loss, or the last epoch
-    where there is no validation part or the config keeps the last. ``history`` has a row an epoch, see `Reporter.epoch`.
+    where there is no validation part or the config keeps the last. ``history`` has a row an epoch: `Reporter.epoch`.
     """
 
     weights: dict[str, Tensor]
@@ -60,7 +61,8 @@ def fit(
 
     Parameters
     ----------
-    model: moved to `config.device` here, unless it is a `DistributedDataParallel`, which its caller has placed.
+    model: a module of it may ask for steps of its own by an attribute ``adam_options``; all else takes the config's.
+        Moved to `config.device` here, unless it is a `DistributedDataParallel`, which its caller has placed.
     reporter: told of every epoch; None for nobody.
     resume: a file written by `TrainingState.save` under the same config; training goes on after its epoch.
 
@@ -77,7 +79,7 @@ def fit(
     if not distributed:
         place(model, device)
     optimizer = torch.optim.AdamW(
-        model.parameters(),
+        _parameter_groups(model),
         lr=config.learning_rate,
         eps=config.adam_epsilon,
         weight_decay=config.weight_decay,
@@ -102,6 +104,17 @@ def fit(
         seconds=time.perf_counter() - started,
         precision=str(precision).removeprefix("torch."),
     )
+
+
+def _parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """The weights of the model; those of a module with ``adam_options`` (lr, eps, ...) are stepped by these."""
+    groups: list[dict[str, Any]] = [
+        {"params": list(module.parameters()), **cast("dict[str, float]", module.adam_options)}
+        for module in model.modules()
+        if hasattr(module, "adam_options")
+    ]
+    apart = {id(weight) for group in groups for weight in group["params"]}
+    return [{"params": [weight for weight in model.parameters() if id(weight) not in apart]}, *groups]
 
 
 def _train_epoch(

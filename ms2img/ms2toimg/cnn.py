@@ -16,7 +16,7 @@ from torch.nn import functional
 from ms2img.errors import UsageError
 from ms2img.learn.fit_config import FitConfig
 from ms2img.learn.settings import Settings
-from ms2img.ms2toimg.linear_model import LinearModel, PixelScale
+from ms2img.ms2toimg.linear_model import LinearModel
 from ms2img.ms2toimg.tiles import Layer, convolve_tiles
 
 KERNEL = 3  # MS2toImg, "CNN Architecture and Training Procedure"
@@ -152,7 +152,11 @@ class CnnEnsemble(nn.Module):
         super().__init__()
         self.config = config
         self.members = nn.ModuleList(Cnn(config, height, width) for _ in range(config.members))
-        self.linear = LinearModel(*prepared_size(config, height, width)) if config.linear_member else None
+        self.linear = (
+            LinearModel(*prepared_size(config, height, width), share=1 / (config.members + 1))
+            if config.linear_member
+            else None
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Images float [n, 1, height, width] -> logits, see the class."""
@@ -194,7 +198,8 @@ def network_of(config: CnnConfig, height: int, width: int) -> Cnn | CnnEnsemble:
 def build_cnn(config: CnnConfig, height: int, width: int, *, seed: int = 0) -> Cnn | CnnEnsemble:
     """A network for images of `height` x `width`, its initial weights a function of `seed` alone.
 
-    Glorot-uniform weights and zero biases (Keras's defaults). Raises `UsageError` when the images are too small.
+    Glorot-uniform weights and zero biases (Keras's defaults); a linear member starts from zero. Raises `UsageError`
+    when the images are too small.
     """
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
         network = network_of(config, height, width)
@@ -207,6 +212,6 @@ def build_cnn(config: CnnConfig, height: int, width: int, *, seed: int = 0) -> C
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-        elif isinstance(module, PixelScale):
-            module.reset()
+    if isinstance(network, CnnEnsemble) and network.linear is not None:
+        network.linear.reset()
     return network

@@ -9,16 +9,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+LEARNING_RATE, EPSILON, WEIGHT_DECAY = 1e-2, 0.1, 1.0  # of Adam (ours)
 FLOOR = 0.06  # of a pixel's standard deviation (ours): a pixel that is nearly always black is not blown up beyond this
 
 
 class LinearModel(nn.Module):
-    """Grey images [n, 1, height, width] in 0-1 -> logits [n] of being active."""
+    """Grey images [n, 1, height, width] in 0-1 -> logits [n] of being active.
 
-    def __init__(self, height: int, width: int) -> None:
+    It asks for steps of its own (see `ms2img.learn.fit`). Adam's are as long for a pixel that says nothing as for one
+    that tells the classes apart; an epsilon above every gradient makes them gradient descent with momentum, which
+    stays near the solution of least norm, as ridge and logistic regression do.
+
+    Parameters
+    ----------
+    share: of the training loss that is this model's, so that the steps do not depend on the models beside it.
+    """
+
+    def __init__(self, height: int, width: int, *, share: float = 1.0) -> None:
         super().__init__()
+        self.adam_options = {"lr": LEARNING_RATE, "eps": EPSILON * share, "weight_decay": WEIGHT_DECAY}
         self.scale = PixelScale(height * width)
         self.output = nn.Linear(height * width, 1)
+
+    def reset(self) -> None:
+        """All weights 0: a pixel that no training image lights keeps none."""
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        self.scale.reset()
 
     def forward(self, images: Tensor) -> Tensor:
         """Images float [n, 1, height, width] -> logits [n]."""

@@ -35,13 +35,12 @@ def methods(
     yield (
         "Network and training",
         [
-            f"Preset {summary['preset']}; {fit['epochs']} epochs at most, batches of {fit['batch_size']}, "
+            f"Preset {summary['preset']}; {fit['epochs']} epochs{'' if _last(fit) else ' at most'}, batches of {fit['batch_size']}, "
             f"learning rate {fit['learning_rate']:g}, seed {fit['seed']}."
             if searched is None
             else f"A search of {count(searched, 'trial')}, see there; {fit['epochs']} epochs at most, seed "
             f"{fit['seed']}. Folds may differ in network and training: each has what its own validation part chose.",
-            "In every fold a part of the training accessions was set aside, and the weights of the epoch with the "
-            "lowest loss on it were kept; the test fold took no part in that choice.",
+            _kept(fit, searched),
             *_refit(summary, cohort, "the winner’s folds" if searched is not None else "the folds"),
         ],
     )
@@ -63,12 +62,31 @@ def methods(
     )
 
 
+def _last(fit: Mapping[str, Any]) -> bool:
+    """Whether the last epoch's weights were kept; a record of an older version has no such entry."""
+    return bool(fit.get("keep") == "last")
+
+
+def _kept(fit: Mapping[str, Any], searched: int | None) -> str:
+    if not _last(fit):
+        return (
+            "In every fold a part of the training accessions was set aside, and the weights of the epoch with the "
+            "lowest loss on it were kept; the test fold took no part in that choice."
+        )
+    if searched is None:
+        return "All training accessions of a fold were learned from, and the weights of the last epoch were kept."
+    return (
+        "In every fold a part of the training accessions was set aside to choose among the trials; the weights of "
+        "their last epoch were kept."
+    )
+
+
 def _refit(summary: Mapping[str, Any], cohort: Cohort, folds: str) -> Iterator[str]:
     epochs = summary["refit_epochs"]
     if epochs is not None:
         yield (
             f"The model that was kept was trained anew on all {cohort.accessions} labelled accessions for {epochs} "
-            f"epochs, the median of the best ones of {folds}. Cross-validation measures this procedure, not that one "
+            f"epochs{'' if _last(summary['fit']) else f', the median of the best ones of {folds}'}. Cross-validation measures this procedure, not that one "
             "network."
         )
 

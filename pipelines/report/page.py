@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,25 +108,28 @@ def _context(record: CvRecord, search: Search | None) -> dict[str, Any]:
 def _figures(record: CvRecord, labelled: pd.DataFrame, every: pd.DataFrame, classes: Classes) -> dict[str, Any]:
     assay = record.summary["label"]["assay"]
     return {
-        "learning": [
-            learning_curves(
-                record.history,
-                [Curve("train_loss", "inactive", "training"), Curve("validation_loss", "active", "validation")],
-                title="Loss",
-            ),
-            learning_curves(
-                record.history,
-                [Curve("validation_auc", "third", "ROC AUC"), Curve("validation_accuracy", "active", "accuracy")],
-                title="Validation scores",
-                top=1.0,
-            ),
-        ],
+        "learning": list(_learning(record.history)),
+        "validated": _validated(record.history),
         "scatter": against_assay(every, assay, classes),
         "by_sample": by_sample(every, classes),
         "roc_accession": _roc(record, labelled, "accession"),
         # With one run an accession both levels are the same.
         "roc_run": _roc(record, record.predictions, "run") if len(record.predictions) > len(labelled) else None,
     }
+
+
+def _validated(history: pd.DataFrame) -> bool:
+    return bool(history["validation_loss"].notna().any())
+
+
+def _learning(history: pd.DataFrame) -> Iterator[Figure]:
+    training = Curve("train_loss", "inactive", "training")
+    if not _validated(history):
+        yield learning_curves(history, [training], title="Loss")
+        return
+    yield learning_curves(history, [training, Curve("validation_loss", "active", "validation")], title="Loss")
+    scores = [Curve("validation_auc", "third", "ROC AUC"), Curve("validation_accuracy", "active", "accuracy")]
+    yield learning_curves(history, scores, title="Validation scores", top=1.0)
 
 
 def _roc(record: CvRecord, predictions: pd.DataFrame, level: str) -> Figure:

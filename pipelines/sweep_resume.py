@@ -1,0 +1,46 @@
+"""Whether a sweep may be begun, or gone on with, in a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ms2img.errors import UsageError
+from pipelines.sweep_config import SweepConfig
+
+if TYPE_CHECKING:
+    from pipelines.sweep_plan import SweepPlan
+    from tune.ledger import Ledger
+
+
+def go_on(config: SweepConfig) -> str:
+    """How a person goes on with an interrupted sweep."""
+    return f"add --resume to the same command to go on with what is kept in {config.ledger_location()}"
+
+
+def checked(plan: SweepPlan, ledger: Ledger) -> dict[str, Any] | None:
+    """What the ledger says of the sweep it holds, None for an empty one; refuses one that is not to be gone on with."""
+    about, place = ledger.about(), ledger.out.location
+    if about is None:
+        return None
+    if not plan.config.resume:
+        done = sum(entry.has_ended for entry in ledger.entries(plan.config.folds).values())
+        raise UsageError(
+            f"{place}: holds a sweep of assay '{about['identity']['assay']}' with {done} of "
+            f"{about['identity']['trials']} trials done; --resume goes on with it, or give --out another folder"
+        )
+    was, now = about["identity"], plan.identity()
+    for name in now:
+        if was.get(name) != now[name]:
+            raise UsageError(f"{place}: {_difference(name, was.get(name), now[name])}; give --out another folder")
+    return about
+
+
+def _difference(name: str, was: Any, now: Any) -> str:
+    """What another start of a sweep would change."""
+    if name == "fingerprints":
+        changed = [part for part in now if (was or {}).get(part) != now[part]]
+        return f"the sheet or the images have changed since the sweep there was started (other {', '.join(changed)})"
+    if name == "space":
+        return f"the sweep there was started with another search space than '{now['name']}' is now"
+    option = name.replace("_", "-")
+    return f"the sweep there was started with --{option} {was}, now asked for --{option} {now}"
