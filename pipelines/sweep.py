@@ -214,6 +214,7 @@ class _Sweep:
     def _search(self, log: SweepLog) -> None:
         """Run the trials that are left."""
         from pipelines.sweep_live import SweepView
+        from pipelines.sweep_log import Told
         from tune.search import run_search
         from tune.settings import Search
         from tune.worker import Cohort
@@ -221,12 +222,14 @@ class _Sweep:
         config, plan = self._config, self._plan
         entries = self._ledger.entries(config.folds)
         with SweepView(config.trials, config.folds, plan.epochs, quiet=self._quiet) as view:
-            listener = _Listener(view, log)
+            listener = Told(view, log)
             if sum(entry.has_ended for entry in entries.values()) == config.trials:
                 for result in self._results():
                     listener.ended(result)
                 return
             nodes = self._nodes()
+            if len(nodes) > 1 and not is_remote(config.ledger_location()):
+                self._notice(f"{self._ledger.out.location}: must be a folder that all {len(nodes)} machines reach")
             trials, request = self._trials(nodes)
             search = Search(
                 cpus_per_trial=config.cpus_per_trial,
@@ -258,19 +261,3 @@ class _Sweep:
     def _results(self) -> list[TrialResult]:
         entries = self._ledger.entries(self._config.folds, again=False).values()
         return [self._ledger.result(entry, self._config.folds) for entry in entries]
-
-
-class _Listener:
-    """Tells the person who watches, and the tracking store."""
-
-    def __init__(self, view: Any, log: SweepLog) -> None:
-        self.started = view.started
-        self.epoch = view.epoch
-        self.note = view.note
-        self._view = view
-        self._log = log
-
-    def ended(self, result: TrialResult) -> None:
-        """See `tune.search.Listener`."""
-        self._view.ended(result)
-        self._log.ended(result)

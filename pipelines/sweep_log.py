@@ -16,6 +16,7 @@ from tune.trial import TrialResult
 
 if TYPE_CHECKING:
     from ms2img.tracking.sweeps import TrackedSweep
+    from pipelines.sweep_live import SweepView
 
 
 class SweepLog:
@@ -74,3 +75,19 @@ class SweepLog:
             spread = mean_and_sd(fold_metrics(pd.concat(tables)))
             numbers |= {name: spread[f"accession_{name}_mean"] for name in ("accuracy", "roc_auc")}
         return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+
+
+class Told:
+    """The listener of a search: tells the person who watches, and the tracking store."""
+
+    def __init__(self, view: SweepView, log: SweepLog) -> None:
+        self.started = view.started
+        self.epoch = view.epoch
+        self.note = view.note
+        self._view = view
+        self._log = log
+
+    def ended(self, result: TrialResult) -> None:
+        """See `tune.settings.Listener`."""
+        self._view.ended(result)
+        self._log.ended(result)

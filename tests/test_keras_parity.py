@@ -41,12 +41,9 @@ def test_steps_without_dropout_are_those_of_keras() -> None:
     )  # fmt: skip
     result = fit(network, batches, config)
     losses = [row["train_loss"] for row in result.history]
-    np.testing.assert_allclose(losses, pinned["losses"], rtol=1e-5)
+    np.testing.assert_allclose(losses, pinned["losses"], rtol=3e-6)
     assert abs(losses[0] - losses[-1]) > 1e-3  # they moved
     for i, value in enumerate(result.weights.values()):
         after, before = pinned[f"after_{i}"], pinned[f"weight_{i}"]
-        moved, apart = np.abs(after - before), np.abs(keras_layout(value) - after)
-        assert moved.max() > 9e-5, i
-        # Where a gradient is hardly above rounding, Adam still takes a step of full length, whichever way it points.
-        assert np.quantile(apart, 0.9) < 5e-5, i
-        assert apart.max() < 0.2 * moved.max(), i
+        assert np.abs(after - before).max() > 9e-5, i  # a single step is 1e-3
+        np.testing.assert_allclose(keras_layout(value), after, atol=1e-6, err_msg=f"weight {i}")

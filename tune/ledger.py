@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 from torch import Tensor
 
-from ms2img.errors import UsageError
+from ms2img.errors import JobError, UsageError
 from ms2img.io.storage import Folder
 from ms2img.learn.checkpoint import TrainingState
 from ms2img.ms2toimg.crossvalidate import FoldResult, result_from_json, result_to_json
@@ -133,17 +133,19 @@ class Ledger:
         self.out.write(f"{_trial(entry.number)}/trial.json", _json(asdict(entry)))
 
     def result(self, entry: Entry, folds: int) -> TrialResult:
-        """The result of a trial that has ended."""
-        if entry.status is None:
-            raise ValueError(f"trial {entry.number} has not ended")
-        kept = [result_from_json(told) for told in entry.folds]
+        """The result of a trial that has ended. `JobError` when the folds of a finished one are not all here."""
+        kept = [result_from_json(told) for told in entry.folds] or self._folds(entry, folds)
+        if entry.status is None or (entry.status == "finished" and None in kept):
+            raise JobError(
+                f"{self.out.location}: trial {entry.number} has not ended here; can all machines reach this folder?"
+            )
         return TrialResult(
             number=entry.number,
             values=entry.values,
             status=entry.status,
             reason=entry.reason,
             n_weights=entry.n_weights,
-            folds=kept or [result for result in self._folds(entry, folds) if result is not None],
+            folds=[result for result in kept if result is not None],
             seconds=entry.seconds,
             started=entry.started,
             ended=entry.ended,

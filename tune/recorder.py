@@ -18,8 +18,11 @@ from tune.trial import Trial
 Tell = Callable[[tuple[str, Any]], None]
 
 
-class Closed(Exception):  # noqa: N818 (no error)
-    """The sweep has ended, or been interrupted: what Tune still does counts no more. Ends Tune's thread."""
+class Closed(BaseException):
+    """The sweep has ended, or been interrupted: what Tune still does counts no more. Ends Tune's thread.
+
+    No `Exception`, on which Tune would wait for its workers to end their epochs.
+    """
 
 
 class Recorder:

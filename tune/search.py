@@ -123,11 +123,16 @@ class _Run:
                 return
 
     def close(self) -> None:
-        """Let Tune do and record nothing more; it is not waited for, since an epoch may take long."""
+        """Let Tune do and record nothing more.
+
+        Its thread is waited for: Ray's core does not bear to be shut down while another thread uses it.
+        """
         import ray
 
         self._recorder.close()
         if ray_is_alive():
+            if self._thread.is_alive():
+                self._thread.join(timeout=BOARD_SECONDS)
             ray.kill(self._board)
 
     def _read_board(self) -> None:

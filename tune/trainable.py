@@ -37,7 +37,7 @@ class Job:
 
 
 class SweepTrainable(ray.tune.Trainable):
-    """Trains the trial that ``config["trial"]`` describes, see `tune.search.described`.
+    """Trains the trial that ``config["trial"]`` describes, see `tune.settings.described`.
 
     A step reports `ACCURACY` and `LOSS` (means over the folds), `EPOCHS`, the ``folds`` (see `result_to_json`) and the
     ``seconds`` they took; or why the trial (``failed``) or the whole job (``job_error``) cannot go on.

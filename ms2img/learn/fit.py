@@ -81,7 +81,6 @@ def fit(
     optimizer = torch.optim.AdamW(
         _parameter_groups(model),
         lr=config.learning_rate,
-        eps=config.adam_epsilon,
         weight_decay=config.weight_decay,
         fused=True,  # one pass over the weights: a fifth of the time of the default on a CPU
     )
@@ -107,7 +106,7 @@ def fit(
 
 
 def _parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """The weights of the model; those of a module with ``adam_options`` (lr, eps, ...) are stepped by these."""
+    """First the weights that take the config's steps, then those of each module that has ``adam_options`` (lr, eps)."""
     groups: list[dict[str, Any]] = [
         {"params": list(module.parameters()), **cast("dict[str, float]", module.adam_options)}
         for module in model.modules()
@@ -131,7 +130,8 @@ def _train_epoch(
     model.train()
     total = torch.zeros((), device=next(model.parameters()).device)  # read once: reading in a step waits for the step
     images = 0
-    for batch in batches.train(epoch):
+    taken = max((int(moments["step"]) for moments in optimizer.state.values()), default=0)
+    for step, batch in enumerate(batches.train(epoch), start=taken + 1):
         parts = _micro_batches(batch, config.micro_batch)
         for number, part in enumerate(parts, start=1):
             # Workers average their gradients once a batch: their parts may differ in number.
@@ -140,6 +140,7 @@ def _train_epoch(
                 loss = _loss(model, part, precision) * part.weight
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach() * batch.size
+        _place_epsilon(optimizer, config.adam_epsilon, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         images += batch.size
@@ -150,6 +151,16 @@ def _train_epoch(
     if not math.isfinite(mean):
         raise FloatingPointError(f"epoch {epoch}: the training loss is {mean}; a lower learning rate may help")
     return mean
+
+
+def _place_epsilon(optimizer: torch.optim.Optimizer, epsilon: float, step: int) -> None:
+    """Make a step (from 1) Adam's as Keras takes it: epsilon is added to the root of the second moment as it is.
+
+    torch adds it after the correction for the moment's start at 0. In a dense layer of millions of weights gradients
+    are as small as epsilon, and the two part from the first step on.
+    """
+    group = optimizer.param_groups[0]  # modules that ask for steps of their own stand behind it, see _parameter_groups
+    group["eps"] = epsilon / math.sqrt(1 - group["betas"][1] ** step)
 
 
 def _micro_batches(batch: Batch, size: int | None) -> list[Batch]:

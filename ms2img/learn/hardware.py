@@ -27,8 +27,8 @@ def resolve_device(name: str) -> torch.device:
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of matrix products and convolutions: for "auto", bfloat16 where the hardware multiplies it natively.
 
-    On an AMD EPYC with avx512_bf16, bfloat16 autocast halves an epoch of the paper's CNN (bench/train_step.py); without such
-    instructions it is emulated and slower than float32.
+    On an AMD EPYC with avx512_bf16, bfloat16 autocast halves an epoch of the paper's CNN (bench/train_step.py);
+    without such instructions it is emulated and slower than float32.
     """
     if name == "float32":
         return torch.float32

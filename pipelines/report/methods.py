@@ -35,8 +35,8 @@ def methods(
     yield (
         "Network and training",
         [
-            f"Preset {summary['preset']}; {fit['epochs']} epochs{'' if _last(fit) else ' at most'}, batches of {fit['batch_size']}, "
-            f"learning rate {fit['learning_rate']:g}, seed {fit['seed']}."
+            f"Preset {summary['preset']}; {fit['epochs']} epochs{'' if _last(fit) else ' at most'}, "
+            f"batches of {fit['batch_size']}, learning rate {fit['learning_rate']:g}, seed {fit['seed']}."
             if searched is None
             else f"A search of {count(searched, 'trial')}, see there; {fit['epochs']} epochs at most, seed "
             f"{fit['seed']}. Folds may differ in network and training: each has what its own validation part chose.",
@@ -84,10 +84,10 @@ def _kept(fit: Mapping[str, Any], searched: int | None) -> str:
 def _refit(summary: Mapping[str, Any], cohort: Cohort, folds: str) -> Iterator[str]:
     epochs = summary["refit_epochs"]
     if epochs is not None:
+        median = "" if _last(summary["fit"]) else f", the median of the best ones of {folds}"
         yield (
             f"The model that was kept was trained anew on all {cohort.accessions} labelled accessions for {epochs} "
-            f"epochs{'' if _last(summary['fit']) else f', the median of the best ones of {folds}'}. Cross-validation measures this procedure, not that one "
-            "network."
+            f"epochs{median}. Cross-validation measures this procedure, not that one network."
         )
 
 
