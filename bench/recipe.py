@@ -32,7 +32,7 @@ from ms2img.ms2toimg.crossvalidate import FoldTask, plan_folds, run_fold
 from ms2img.ms2toimg.labels import Labels
 
 TREES = 500
-FROZEN = "three deep, linear, dropped precursors"
+FROZEN = "three deep, linear"
 
 
 @dataclass(frozen=True)

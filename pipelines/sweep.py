@@ -190,7 +190,9 @@ class _Sweep:
 
     def _begin(self) -> None:
         """Write what the sweep is. How much memory a trial may take is part of it: it decides on micro-batches."""
-        limit = max(node.memory for node in self._nodes())
+        nodes = self._nodes()
+        self._plan.slots(nodes)  # a trial that has no room anywhere is refused before there is a sweep
+        limit = max(node.memory for node in nodes)
         self._about = {"identity": self._plan.identity(), "memory_limit": limit}
         self._ledger.begin(self._about)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class SweepPlan:
     @classmethod
     def make(cls, config: SweepConfig) -> Self:
         """Load and check everything; raises `UsageError` for what is wrong with options, sheet, images or space."""
+        if config.searcher == "optuna" and importlib.util.find_spec("optuna") is None:
+            raise UsageError("--searcher optuna needs Optuna: pip install 'ms2img[cluster]'")
         space = Space.load(config.space)
         cohort = Cohort.load(config.images, config.samples, config.label_config(), allow_outside=config.allow_outside)
         cnn, fit = space.configure(

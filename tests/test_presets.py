@@ -23,7 +23,7 @@ def test_the_recipe_for_small_cohorts_is_the_default_and_the_paper_s_stands_besi
     config = TrainConfig(**REQUIRED)
     assert (config.preset, config.epochs) == ("small", None)
     fit = config.fit_config()
-    assert (fit.epochs, fit.keep, fit.weight_decay, fit.drop_precursors) == (40, "last", 10.0, 0.2)
+    assert (fit.epochs, fit.keep, fit.weight_decay, fit.drop_precursors) == (40, "last", 10.0, 0.0)
     paper = TrainConfig(**REQUIRED, preset="paper").fit_config()
     assert (paper.epochs, paper.batch_size, paper.learning_rate, paper.keep) == (80, 32, 1e-4, "best")
     assert (paper.weight_decay, paper.drop_precursors) == (0, 0)

@@ -15,7 +15,7 @@ class Board:
         self._posted: list[tuple[str, Any]] = []
 
     def post(self, kind: str, what: Any) -> None:
-        """Leave one thing; the kinds are those of `tune.events`."""
+        """Leave one thing: ``loaded``, ``started``, ``epoch`` or ``note``, and what the driver is told of it."""
         self._posted.append((kind, what))
 
     def fetch(self) -> list[tuple[str, Any]]:

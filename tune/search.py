@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.1  # between two looks at Ray's processes while nothing happens (ours)
 FETCH_SECONDS = 0.25  # between two looks at the board (ours)
-BOARD_SECONDS = 10  # for the board to answer before Ray counts as stuck there (ours)
+BOARD_SECONDS = 60  # for the board to answer before Ray counts as stuck: a crowded machine takes ten (ours)
 MAX_FAILURES = 2  # retries of a trial whose worker died (ours)
 
 #: Ray Tune's own settings, read from the environment of the driver: no files, no talk, no handlers of its own.

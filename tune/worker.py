@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ms2img.errors import UsageError
+from ms2img.errors import JobError, UsageError
 from ms2img.learn.checkpoint import TrainingState, read_history
 from ms2img.learn.fit_config import FitConfig
 from ms2img.ms2toimg.cnn import CnnConfig
@@ -43,10 +44,20 @@ class RungReached(Exception):  # noqa: N818 (no error)
         self.history = history
 
 
+@contextmanager
+def _no_fault_of_the_trial() -> Iterator[None]:
+    """A ledger that this worker may not read or write ends the job; as a `UsageError` it would be the trial's own."""
+    try:
+        yield
+    except UsageError as error:
+        raise JobError(str(error)) from None
+
+
 class TrialRun:
     """The training of one trial, rung by rung.
 
-    Raises `FloatingPointError` when a fold diverges, `UsageError` when the network cannot be built for these images.
+    Raises `FloatingPointError` when a fold diverges, `UsageError` when the network cannot be built for these images,
+    `JobError` when the ledger cannot be used.
     """
 
     def __init__(
@@ -76,7 +87,10 @@ class TrialRun:
         return [self._fold_to(index, task, epochs) for index, task in enumerate(self._tasks)]
 
     def _fold_to(self, index: int, task: FoldTask, epochs: int) -> FoldResult:
-        done = self._finished.get(index) or self._ledger.fold(self._number, index, self._values)
+        done = self._finished.get(index)
+        if done is None:
+            with _no_fault_of_the_trial():
+                done = self._ledger.fold(self._number, index, self._values)
         if done is None:
             started = time.perf_counter()
             with tempfile.TemporaryDirectory(prefix="ms2img-trial-") as scratch:
@@ -84,13 +98,15 @@ class TrialRun:
             self._seconds[index] = self._seconds.get(index, 0.0) + time.perf_counter() - started
             done = replace(done, seconds=self._seconds[index])
             if len(done.probability):
-                self._ledger.write_fold(self._number, done, self._values)
+                with _no_fault_of_the_trial():
+                    self._ledger.write_fold(self._number, done, self._values)
         if len(done.probability):
             self._finished[index] = done
         return done
 
     def _train(self, index: int, task: FoldTask, epochs: int, scratch: str) -> FoldResult:
-        kept = self._ledger.fetch_state(self._number, index, scratch)
+        with _no_fault_of_the_trial():
+            kept = self._ledger.fetch_state(self._number, index, scratch)
         try:
             return self._run(index, task, epochs, scratch, kept)
         except UsageError as error:
@@ -101,7 +117,8 @@ class TrialRun:
 
     def _run(self, index: int, task: FoldTask, epochs: int, scratch: str, kept: Any) -> FoldResult:
         def save(state: TrainingState) -> None:
-            self._ledger.save_state(self._number, index, state, scratch)
+            with _no_fault_of_the_trial():
+                self._ledger.save_state(self._number, index, state, scratch)
 
         reporter = _Reporter(
             rung=epochs if epochs < task.fit.epochs else None,

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,76 +64,76 @@ class TrainingState:
             temporary.unlink(missing_ok=True)
 
     def restore(self, path: str | Path) -> None:
-        """Take everything from a file written by `save`.
+        """Take everything from a file written by `save`, a tensor at a time: nothing is in memory twice.
 
         Raises `UsageError` when the file is none, or belongs to another model or another `FitConfig`.
         """
-        tensors, told = _read(Path(path))
-        _require_config(path, told, self.config)
-        moments: dict[int, dict[str, Tensor]] = {}
-        weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
-        for key, value in tensors.items():
-            part, name = key.split("/", 1)
-            if part == "optimizer":
-                index, moment = name.split("/")
-                moments.setdefault(int(index), {})[moment] = value
-            else:
-                weights[part][name] = value
-        try:
-            self.model.load_state_dict(weights["model"])
-        except RuntimeError as error:
-            raise UsageError(f"{path}: saved from another model: {str(error).splitlines()[-1].strip()}") from None
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self._lay_out_moments()
-        self.best_weights = weights["best"]
+        weights = self.model.state_dict()  # views, written to below
+        trained = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        with _opened(path) as (stored, told):
+            _require_config(path, told, self.config)
+            _require_model(path, stored, weights)
+            for key in stored.keys():  # noqa: SIM118 (no mapping)
+                part, name = key.split("/", 1)
+                value = stored.get_tensor(key)
+                if part == "model":
+                    weights[name].copy_(value)
+                elif part == "best":
+                    self.best_weights[name] = value.clone()
+                else:
+                    index, moment = name.split("/")
+                    weight = trained[int(index)]
+                    self.optimizer.state[weight][moment] = _laid_out(value, weight)
         self.epoch, self.history = told["epoch"], told["history"]
         self.best_epoch, self.best_loss = told["best_epoch"], told["best_loss"]
-
-    def _lay_out_moments(self) -> None:
-        """Give every moment the memory layout of its weight (channels-last): the fused optimiser takes both for equal.
-
-        Files hold contiguous tensors, and torch's `load_state_dict` leaves them so.
-        """
-        for weight, moments in self.optimizer.state.items():
-            for name, value in moments.items():
-                if value.shape == weight.shape:
-                    moments[name] = torch.empty_like(weight, requires_grad=False).copy_(value)
 
 
 def read_history(path: str | Path, config: FitConfig) -> list[dict[str, float]]:
     """The history of a state on disk, without its tensors. Raises `UsageError` as `TrainingState.restore`."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as stored:
-            told = _told(path, stored.metadata())
-    except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path}: cannot be read as a training state: {error}") from None
-    _require_config(path, told, config)
+    with _opened(path) as (_, told):
+        _require_config(path, told, config)
     history: list[dict[str, float]] = told["history"]
     return history
 
 
-def _require_config(path: str | Path, told: dict, config: FitConfig) -> None:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A state's tensors, which are read when asked for, and the part of it that is no tensor."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata()
+            if not metadata or metadata.get("format") != FORMAT:
+                raise UsageError(f"{path}: not a '{FORMAT}'")
+            yield stored, json.loads(metadata["state"])
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path}: cannot be read as a training state: {error}") from None
+
+
+def _require_config(path: str | Path, told: Mapping[str, Any], config: FitConfig) -> None:
     if told["config"] != config.to_dict():
         changed = sorted(key for key, value in config.to_dict().items() if told["config"].get(key) != value)
         raise UsageError(f"{path}: saved with another training config ({', '.join(changed)} differ)")
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    from safetensors import SafetensorError, safe_open
+def _require_model(path: str | Path, stored: Any, weights: Mapping[str, Tensor]) -> None:
+    found = {
+        key.removeprefix("model/"): tuple(stored.get_slice(key).get_shape())
+        for key in stored.keys()  # noqa: SIM118 (no mapping)
+        if key.startswith("model/")
+    }
+    for name in sorted(found.keys() | weights.keys()):
+        asked = tuple(weights[name].shape) if name in weights else "none"
+        if found.get(name, "none") != asked:
+            raise UsageError(f"{path}: saved from another model: {name} is {found.get(name, 'none')}, expected {asked}")
 
-    try:
-        with safe_open(path, framework="pt") as stored:
-            told = _told(path, stored.metadata())
-            return {key: stored.get_tensor(key) for key in stored.keys()}, told  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path}: cannot be read as a training state: {error}") from None
 
+def _laid_out(moment: Tensor, weight: Tensor) -> Tensor:
+    """A moment on its weight's device and, as the fused optimiser takes for granted, in its memory layout.
 
-def _told(path: str | Path, metadata: dict[str, str] | None) -> dict:
-    """The part of a state that is no tensor."""
-    if not metadata or metadata.get("format") != FORMAT:
-        raise UsageError(f"{path}: not a '{FORMAT}'")
-    return json.loads(metadata["state"])
+    Files hold contiguous tensors, while convolution weights are channels-last.
+    """
+    if moment.shape != weight.shape:  # the count of steps
+        return moment.to(weight.device, copy=True)
+    return torch.empty_like(weight, requires_grad=False).copy_(moment)

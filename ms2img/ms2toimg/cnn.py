@@ -75,9 +75,7 @@ TRAINING: dict[str, FitConfig] = {
     "paper": FitConfig(),
     # The decay forgets the random initial weights of pixels that no training image lights. The last epoch is kept: the
     # two or three accessions that could choose one choose by chance, and teach more as part of the training.
-    "small": FitConfig(
-        learning_rate=1e-3, batch_size=16, weight_decay=10.0, epochs=40, keep="last", drop_precursors=0.2
-    ),
+    "small": FitConfig(learning_rate=1e-3, batch_size=16, weight_decay=10.0, epochs=40, keep="last"),
 }
 
 
