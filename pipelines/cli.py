@@ -233,9 +233,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Ms2imgError as error:
         return _refuse(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _refuse("interrupted; run the same command again to go on", INTERRUPTED, debug)
+        return _refuse(f"interrupted; {_to_go_on(given)}", INTERRUPTED, debug)
     except Terminated:
-        return _refuse("terminated; run the same command again to go on", EXIT_STATUS, debug)
+        return _refuse(f"terminated; {_to_go_on(given)}", EXIT_STATUS, debug)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else "no message"
         return _refuse(f"internal error: {type(error).__name__}: {reason} (--debug shows where)", 1, debug)
@@ -250,6 +250,12 @@ def invoke(arguments: Sequence[str]) -> Result:
     if result == INTERRUPTED:  # the parser turns an interrupt into this number
         raise KeyboardInterrupt
     return Result({}, status=int(result or 0))
+
+
+def _to_go_on(given: Sequence[str]) -> str:
+    """What a person does after an interruption."""
+    resumable = "sweep" in given[:1] and not {"--resume", "--dry-run"} & set(given)
+    return f"{'add --resume to' if resumable else 'run'} the same command{'' if resumable else ' again'} to go on"
 
 
 def _refuse(message: str, status: int, debug: bool) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,37 +68,32 @@ def sweep(config: SweepConfig, *, quiet: bool = False, notice: Notice = lambda _
     if not is_remote(location) and Path(location).exists() and not Path(location).is_dir():
         raise UsageError(f"{location}: is a file; --out must be a folder")
     out = folder(location)
-    with Lease(out, notice):
+    with Lease(out, notice) as lease:
         ledger = Ledger(out, notice)
         about = checked(plan, ledger)
         store = open_store()
-        return _Sweep(plan, ledger, about, store, started, quiet=quiet, notice=notice).run()
+        return _Sweep(plan, ledger, lease, about, store, started, quiet, notice).run()
 
 
+@dataclass
 class _Sweep:
-    """One run of a sweep, under the lease of its ledger."""
+    """One run of a sweep, under the lease of its ledger. `about`: what the ledger says of it, None for a new one."""
 
-    def __init__(
-        self,
-        plan: SweepPlan,
-        ledger: Ledger,
-        about: dict[str, Any] | None,
-        store: Store,
-        started: float,
-        *,
-        quiet: bool,
-        notice: Notice,
-    ) -> None:
-        self._plan = plan
-        self._ledger = ledger
-        self._about = about
-        self._store = store
-        self._started = started
-        self._quiet = quiet
-        self._notice = notice
-        self._config = plan.config
-        self._workers = 0
-        self._cluster = ExitStack()  # Ray is started for work alone, see `_nodes`
+    plan: SweepPlan
+    ledger: Ledger
+    lease: Lease
+    about: dict[str, Any] | None
+    store: Store
+    started: float
+    quiet: bool
+    notice: Notice
+    workers: int = field(default=0, init=False)
+    cluster: ExitStack = field(default_factory=ExitStack, init=False)  # Ray is started for work alone, see `_nodes`
+
+    @property
+    def config(self) -> SweepConfig:
+        """The options."""
+        return self.plan.config
 
     def run(self) -> SweepSummary:
         """Everything from the trials to the registered model."""
@@ -107,26 +102,26 @@ class _Sweep:
         from pipelines.registering import inputs
         from tune.ledger import TRACKING_NAME
 
-        config, cohort = self._config, self._plan.cohort
-        tracked = self._ledger.read_json(TRACKING_NAME)
-        with self._cluster:
-            if self._about is None:
+        config, cohort = self.config, self.plan.cohort
+        tracked = self.ledger.read_json(TRACKING_NAME)
+        with self.cluster:
+            if self.about is None:
                 self._begin()
             try:
                 with track_sweep(
-                    self._store,
-                    name=f"{config.assay} sweep {self._plan.space.name}",
+                    self.store,
+                    name=f"{config.assay} sweep {self.plan.space.name}",
                     config=config.model_dump(mode="json"),
-                    tags={"assay": config.assay, "space": self._plan.space.name, "simulated": cohort.simulated},
+                    tags={"assay": config.assay, "space": self.plan.space.name, "simulated": cohort.simulated},
                     inputs=inputs(cohort, config.samples, config.images),
                     run_id=tracked.get("run_id"),
                 ) as run:
                     if tracked.get("run_id") != run.run_id:
                         tracked = {"run_id": run.run_id}
-                        self._ledger.write_json(TRACKING_NAME, tracked)
+                        self.ledger.write_json(TRACKING_NAME, tracked)
                     return self._tracked(run, tracked)
             except StoreError as error:
-                raise JobError(f"{error}; nothing that was trained is lost; {go_on(self._config)}") from None
+                raise JobError(f"{error}; nothing that was trained is lost; {go_on(self.config)}") from None
 
     def _tracked(self, run: TrackedSweep, tracked: dict[str, Any]) -> SweepSummary:
         """What is done with a run open in the store; `tracked`: what an earlier run of the sweep had got done there."""
@@ -138,24 +133,25 @@ class _Sweep:
         from tune.ledger import TRACKING_NAME
         from tune.record import nested_record, sweep_record
 
-        config, plan = self._config, self._plan
+        config, plan = self.config, self.plan
         cohort, tasks = plan.cohort, plan.tasks
-        log = SweepLog(run, cohort.labels, tasks, self._notice)
+        log = SweepLog(run, cohort.labels, tasks, self.notice)
         try:
             self._search(log)
         except JobError as error:
-            raise JobError(f"{error}; {go_on(self._config)}") from None
+            raise JobError(f"{error}; {go_on(self.config)}") from None
+        self.lease.require()  # a machine that slept may have lost it: the winner is the other job's then
         results = self._results()
         best = winner(results)
-        trial = self._plan.trial(best.number, best.values, self._memory_limit())
-        refit, weights = final_training(plan, self._ledger, trial, best, gpus=self._gpus, quiet=self._quiet)
+        trial = self.plan.trial(best.number, best.values, self._memory_limit())
+        refit, weights = final_training(plan, self.ledger, trial, best, gpus=self._gpus, quiet=self.quiet)
         log.finish(results)
-        about = told(plan, trial, seconds=time.monotonic() - self._started)
+        about = told(plan, trial, seconds=time.monotonic() - self.started)
         record = sweep_record(cohort.labels, tasks, results, about)
         nested = nested_record(
             cohort.labels,
             cohort.images,
-            self._plan.trial_tasks(trial),
+            self.plan.trial_tasks(trial),
             results,
             refit=refit,
             refit_epochs=len(refit.history),
@@ -168,38 +164,38 @@ class _Sweep:
             run.log_record(nested)
             run.tag_best(run.logged[best.number], best.number)
             registration = register_model(
-                self._store,
+                self.store,
                 run.run_id,
                 config.label_config(),
                 cohort,
                 trial.cnn,
                 weights,
                 nested,
-                preset=f"sweep {self._plan.space.name}",
+                preset=f"sweep {self.plan.space.name}",
             )
-            self._ledger.write_json(TRACKING_NAME, {**tracked, "model": asdict(registration)})
+            self.ledger.write_json(TRACKING_NAME, {**tracked, "model": asdict(registration)})
         return SweepSummary(
             run_id=run.run_id,
             registration=registration,
             sweep=record,
             record=nested,
-            location=self._ledger.out.location,
-            workers=self._workers,
-            seconds=time.monotonic() - self._started,
+            location=self.ledger.out.location,
+            workers=self.workers,
+            seconds=time.monotonic() - self.started,
         )
 
     def _begin(self) -> None:
         """Write what the sweep is. How much memory a trial may take is part of it: it decides on micro-batches."""
         nodes = self._nodes()
-        self._plan.slots(nodes)  # a trial that has no room anywhere is refused before there is a sweep
+        self.plan.slots(nodes)  # a trial that has no room anywhere is refused before there is a sweep
         limit = max(node.memory for node in nodes)
-        self._about = {"identity": self._plan.identity(), "memory_limit": limit}
-        self._ledger.begin(self._about)
+        self.about = {"identity": self.plan.identity(), "memory_limit": limit}
+        self.ledger.begin(self.about)
 
     def _memory_limit(self) -> int:
-        if self._about is None:
+        if self.about is None:
             raise RuntimeError("the sweep was not begun")
-        limit: int = self._about["memory_limit"]
+        limit: int = self.about["memory_limit"]
         return limit
 
     def _nodes(self) -> list[Node]:
@@ -207,11 +203,11 @@ class _Sweep:
         from cluster.connect import connected
         from pipelines.sweep_plan import Node
 
-        self._cluster.enter_context(connected())
+        self.cluster.enter_context(connected())
         return Node.connected()
 
     def _gpus(self) -> float:
-        return self._plan.gpus_per_trial(self._nodes())
+        return self.plan.gpus_per_trial(self._nodes())
 
     def _search(self, log: SweepLog) -> None:
         """Run the trials that are left."""
@@ -221,9 +217,9 @@ class _Sweep:
         from tune.settings import Search
         from tune.worker import Cohort
 
-        config, plan = self._config, self._plan
-        entries = self._ledger.entries(config.folds)
-        with SweepView(config.trials, config.folds, plan.epochs, quiet=self._quiet) as view:
+        config, plan = self.config, self.plan
+        entries = self.ledger.entries(config.folds)
+        with SweepView(config.trials, config.folds, plan.epochs, quiet=self.quiet) as view:
             listener = Told(view, log)
             if sum(entry.has_ended for entry in entries.values()) == config.trials:
                 for result in self._results():
@@ -231,7 +227,7 @@ class _Sweep:
                 return
             nodes = self._nodes()
             if len(nodes) > 1 and not is_remote(config.ledger_location()):
-                self._notice(f"{self._ledger.out.location}: must be a folder that all {len(nodes)} machines reach")
+                self.notice(f"{self.ledger.out.location}: must be a folder that all {len(nodes)} machines reach")
             trials, request = self._trials(nodes)
             search = Search(
                 cpus_per_trial=config.cpus_per_trial,
@@ -243,14 +239,14 @@ class _Sweep:
                 request=request,
             )
             cohort = Cohort(plan.cohort.images, plan.cohort.labels.target, plan.tasks)
-            spent = run_search(trials, cohort, self._ledger, search, listener)
-            self._workers = len(spent.workers)
+            spent = run_search(trials, cohort, self.ledger, search, listener)
+            self.workers = len(spent.workers)
 
     def _trials(self, nodes: list[Node]) -> tuple[list[Trial] | Proposing, Callable[[Trial], int]]:
         """The trials, or how they come about, and the memory to ask Ray for."""
         from tune.settings import Proposing
 
-        config, plan, limit = self._config, self._plan, self._memory_limit()
+        config, plan, limit = self.config, self.plan, self._memory_limit()
         if config.searcher == "optuna":
             source = Proposing(
                 plan.space, config.seed, config.trials, lambda number, values: plan.trial(number, values, limit)
@@ -261,5 +257,5 @@ class _Sweep:
         return trials, lambda trial: requests[trial.number]
 
     def _results(self) -> list[TrialResult]:
-        entries = self._ledger.entries(self._config.folds, again=False).values()
-        return [self._ledger.result(entry, self._config.folds) for entry in entries]
+        entries = self.ledger.entries(self.config.folds, again=False).values()
+        return [self.ledger.result(entry, self.config.folds) for entry in entries]

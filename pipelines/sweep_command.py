@@ -10,8 +10,6 @@ from rich.table import Table
 
 from pipelines.command import Output, Result, mean_and_sd
 from pipelines.sweep_config import SweepConfig
-from pipelines.sweep_resume import go_on
-from pipelines.termination import Terminated
 
 if TYPE_CHECKING:
     from pipelines.sweep import SweepSummary
@@ -30,11 +28,7 @@ def sweep_command(config: SweepConfig, output: Output) -> Result:
         from pipelines.sweep_forecast import forecast
 
         return _planned(forecast(config), output)
-    try:
-        return _done(config, sweep(config, quiet=output.quiet, notice=output.warn), output)
-    except (KeyboardInterrupt, Terminated):
-        output.warn(go_on(config))
-        raise
+    return _done(sweep(config, quiet=output.quiet, notice=output.warn), output)
 
 
 def _planned(plan: Forecast, output: Output) -> Result:
@@ -77,11 +71,11 @@ def _planned(plan: Forecast, output: Output) -> Result:
     )
 
 
-def _done(config: SweepConfig, summary: SweepSummary, output: Output) -> Result:
+def _done(summary: SweepSummary, output: Output) -> Result:
     facts, model = summary.sweep.summary, summary.registration
     counts, winner, nested, paper = (facts[name] for name in ("counts", "winner", "nested", "paper_rule"))
     output.say(
-        f"{config.assay}: {counts['finished']} of {facts['trials']} trials finished, {counts['stopped']} stopped, "
+        f"{facts['assay']}: {counts['finished']} of {facts['trials']} trials finished, {counts['stopped']} stopped, "
         f"{counts['failed']} failed; {facts['epochs_trained']} of {facts['epochs_full']} epochs"
         f"{', SIMULATED data' if facts['simulated'] else ''}"
     )
@@ -91,7 +85,8 @@ def _done(config: SweepConfig, summary: SweepSummary, output: Output) -> Result:
     if not nested["strict"]:
         output.say("early stopping looked at all folds' validation parts: 'nested' is then nearly, not strictly, so")
     optimism = paper["accuracy_mean"] - nested["accuracy_mean"]
-    output.say(f"the paper's rule is optimistic by {optimism:+.3f} accuracy on these folds")
+    more = "more" if optimism > 0 else "no more"
+    output.say(f"the paper's rule reports {more} than the nested accuracy on these folds ({optimism:+.3f})")
     output.say(f"registered {model.uri} (run {summary.run_id}); {model.decision}")
     output.say(f"Next: ms2img report {summary.run_id}")
     return Result(

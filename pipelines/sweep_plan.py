@@ -76,6 +76,7 @@ class SweepPlan:
         return {
             **self.config.identity(),
             "space": self.space.to_dict(),
+            "base": {"cnn": self.tasks[0].cnn.to_dict(), "fit": self.tasks[0].fit.to_dict()},
             "epochs": self.epochs,
             "fingerprints": self.prints,
         }

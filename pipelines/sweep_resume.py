@@ -21,6 +21,8 @@ def checked(plan: SweepPlan, ledger: Ledger) -> dict[str, Any] | None:
     """What the ledger says of the sweep it holds, None for an empty one; refuses one that is not to be gone on with."""
     about, place = ledger.about(), ledger.out.location
     if about is None:
+        if plan.config.resume:
+            ledger.notice(f"{place}: holds no sweep to go on with; one is begun")
         return None
     if not plan.config.resume:
         done = sum(entry.has_ended for entry in ledger.entries(plan.config.folds).values())
@@ -30,17 +32,21 @@ def checked(plan: SweepPlan, ledger: Ledger) -> dict[str, Any] | None:
         )
     was, now = about["identity"], plan.identity()
     for name in now:
-        if was.get(name) != now[name]:
-            raise UsageError(f"{place}: {_difference(name, was.get(name), now[name])}; give --out another folder")
+        if name in was and was[name] != now[name]:  # an older version may not have written all of them
+            raise UsageError(f"{place}: {_difference(name, was[name], now[name])}; give --out another folder")
     return about
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
     """What another start of a sweep would change."""
     if name == "fingerprints":
-        changed = [part for part in now if (was or {}).get(part) != now[part]]
+        changed = [part for part in now if was.get(part) != now[part]]
         return f"the sheet or the images have changed since the sweep there was started (other {', '.join(changed)})"
     if name == "space":
         return f"the sweep there was started with another search space than '{now['name']}' is now"
-    option = name.replace("_", "-")
-    return f"the sweep there was started with --{option} {was}, now asked for --{option} {now}"
+    if name == "base":
+        changed = [field for part in now for field, value in now[part].items() if was[part].get(field) != value]
+        return f"this version of ms2img has another preset than the sweep there was started with ({', '.join(changed)})"
+    option = f"--{name.replace('_', '-')}"
+    first, then = (f"no {option}" if value is None else f"{option} {value}" for value in (was, now))
+    return f"the sweep there was started with {first}, now asked for {then}"

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,11 +36,18 @@ def study(folder: Path, runs: int, peaks: int = 60) -> Path:
     return sheet
 
 
-@contextmanager
-def conversion(sheet: object, out: object, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def conversion(
+    sheet: object, out: object, *options: str, **variables: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """``ms2img convert`` with a Ray of its own; whatever is left of it at the end is killed."""
+    return running(["convert", str(sheet), str(out), "--size", "75x70", "--quiet", *options], variables)
+
+
+@contextmanager
+def running(arguments: Sequence[str], variables: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """``ms2img`` with these arguments; whatever is left of it at the end is killed."""
     process = subprocess.Popen(
-        [*COMMAND, "convert", str(sheet), str(out), "--size", "75x70", "--quiet", *options],
+        [*COMMAND, *arguments],
         env={**outside_ray(), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

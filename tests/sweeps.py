@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conversions import below, outside_ray
+from conversions import below, running
 from image_sets import commit
 
 from ms2img.io.storage import folder
@@ -19,8 +18,10 @@ from ms2img.ms2toimg.crossvalidate import run_fold
 from pipelines.sweep_config import SweepConfig
 from pipelines.sweep_plan import SweepPlan
 from tune.ledger import Ledger
+from tune.search import run_search
+from tune.settings import Search
+from tune.worker import Cohort
 
-COMMAND = [sys.executable, "-c", "import sys; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"]
 FOLDS = 2
 SPACE = """
 base: paper
@@ -62,28 +63,57 @@ def config(options: Mapping[str, str], out: object, **more: Any) -> SweepConfig:
     )
 
 
-@contextmanager
-def sweeping(options: Mapping[str, str], out: object, *more: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """``ms2img sweep``; without RAY_ADDRESS among `variables`, with a Ray of its own. What is left of it is killed."""
+class Heard:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, str]] = []
+        self.epochs: list[tuple[int, int, float]] = []
+        self.results: dict[int, object] = {}
+        self.notes: list[str] = []
+
+    def started(self, trial, worker) -> None:
+        self.begun.append((trial.number, worker))
+
+    def epoch(self, number, fold, row) -> None:
+        self.epochs.append((number, fold, row["epoch"]))
+
+    def ended(self, result) -> None:
+        self.results[result.number] = result
+
+    def note(self, text) -> None:
+        self.notes.append(text)
+
+    def most_at_once(self) -> int:
+        """How many trials ran at a time, by the times of the ledger: of a next one one may hear before the end."""
+        results = self.results.values()
+        return max(sum(other.started <= each.started < other.ended for other in results) for each in results)
+
+
+def searched(plan: SweepPlan, out: Path | str, trials=None, *, concurrent: int = 2, heard: Heard | None = None):
+    """The trials alone, without a tracking store and a refit; what was heard, and the workers."""
+    heard = heard or Heard()
+    search = Search(
+        cpus_per_trial=1,
+        gpus_per_trial=0,
+        concurrent=concurrent,
+        scheduler=plan.config.scheduler,
+        epochs=plan.epochs,
+        checkpoint_seconds=1,
+    )
+    cohort = Cohort(plan.cohort.images, plan.cohort.labels.target, plan.tasks)
+    ledger = Ledger(folder(str(out)), heard.note)
+    spent = run_search(trials or plan.random_trials(None), cohort, ledger, search, heard)
+    return heard, spent
+
+
+def sweeping(
+    options: Mapping[str, str], out: object, *more: str, **variables: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """``ms2img sweep``; without RAY_ADDRESS among `variables`, with a Ray of its own."""
     given = [f"--{name}={value}" for name, value in options.items() if name != "images"]
     given += [f"--out={out}", f"--folds={FOLDS}", "--precision=float32", "--quiet", "--json", *more]
-    process = subprocess.Popen(
-        [*COMMAND, "sweep", options["images"], *given],
-        env={**outside_ray(), **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        left = below(process.pid)
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-        for pid in left:
-            subprocess.run(["kill", "-9", str(pid)], check=False, capture_output=True)
+    return running(["sweep", options["images"], *given], variables)
 
 
 def trial_workers(pid: int) -> list[int]:

@@ -142,9 +142,10 @@ def test_micro_batches_add_up_to_the_whole_batch() -> None:
     assert equal(same.weights, train().weights)
 
 
-def test_micro_batches_are_refused_where_they_would_change_the_model() -> None:
-    cnn = replace(TINY, batch_norm=True)
-    with pytest.raises(UsageError, match="micro_batch: 3 is less than the batch of 8, but batch normalisation needs"):
+@pytest.mark.parametrize("scaled", [{"batch_norm": True}, {"linear_member": True}])
+def test_micro_batches_are_refused_where_they_would_change_the_model(scaled: dict[str, bool]) -> None:
+    cnn = replace(TINY, **scaled)
+    with pytest.raises(UsageError, match="micro_batch: 3 is less than the batch of 8, but a normalisation by"):
         train(replace(CONFIG, micro_batch=3), cnn)
     train(replace(CONFIG, micro_batch=8, epochs=1), cnn)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweeps import FOLDS, config, plain_loop, study
 
-from ms2img.errors import UsageError
+from ms2img.errors import JobError, UsageError
 from ms2img.io.storage import folder
 from pipelines.sweep_plan import SweepPlan
 from tune.ledger import FORMAT, SWEEP_NAME, Entry, Ledger
@@ -25,6 +25,12 @@ N_EPOCHS = 6
 def plan(tmp_path_factory) -> SweepPlan:
     options = study(tmp_path_factory.mktemp("sweep") / "study")
     return SweepPlan.make(config(options, "unused", trials=2, epochs=N_EPOCHS))
+
+
+@pytest.fixture(scope="module")
+def whole(plan) -> list:
+    """The folds of trial 1, undisturbed."""
+    return plain_loop(plan.config)[1][3]
 
 
 class Struck(Exception):  # noqa: N818
@@ -57,11 +63,10 @@ def told(folds) -> list:
     halts=st.sets(st.integers(1, N_EPOCHS - 1), max_size=2),
     seconds=st.sampled_from([0.0, 3600.0]),
 )
-def test_struck_and_halted_anywhere_a_trial_equals_a_plain_loop(plan, tmp_path_factory, strikes, halts, seconds):
+def test_struck_and_halted_anywhere_a_trial_equals_a_plain_loop(plan, whole, tmp_path_factory, strikes, halts, seconds):
     """At any epochs, with a state after each or none at all; every rung is a part of the whole."""
     out = tmp_path_factory.mktemp("ledger")
     ledger = Ledger(folder(str(out)), pytest.fail)
-    whole = plain_loop(plan.config)[1][3]
     for rung in [*sorted(halts), N_EPOCHS]:
         for strike in [*strikes, None]:
             try:
@@ -76,7 +81,16 @@ def test_struck_and_halted_anywhere_a_trial_equals_a_plain_loop(plan, tmp_path_f
     assert not list(out.glob("trials/*/*.state.safetensors"))
 
 
-def test_a_ledger_survives_on_s3(plan, s3):
+@pytest.mark.parametrize("blocked", ["trials", "trials/0001", "trials/0001/fold0.state.safetensors/x"])
+def test_a_ledger_that_a_worker_may_not_use_is_no_fault_of_the_trial(plan, tmp_path, blocked):
+    path = tmp_path / blocked
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file where a folder should be, or the other way round")
+    with pytest.raises(JobError, match=f"{tmp_path.name}.*(not a directory|is a directory|file exists)"):
+        run_of(plan, Ledger(folder(str(tmp_path)), pytest.fail)).train_to(N_EPOCHS)
+
+
+def test_a_ledger_survives_on_s3(plan, whole, s3):
     ledger = Ledger(folder("s3://bucket/sweep"), pytest.fail)
     ledger.begin({"identity": {"assay": "activity"}, "memory_limit": 1})
     with pytest.raises(Struck):
@@ -87,7 +101,7 @@ def test_a_ledger_survives_on_s3(plan, s3):
     ledger.write_entry(entry)
     assert ledger.entries(FOLDS) == {1: entry}
     folds = run_of(plan, ledger).train_to(N_EPOCHS)
-    assert told(folds) == plain_loop(plan.config)[1][3]
+    assert told(folds) == whole
     entry.status = "finished"
     ledger.write_entry(entry)
     again = Ledger(folder("s3://bucket/sweep"), pytest.fail)
@@ -106,7 +120,7 @@ def test_a_sweep_of_another_format_is_refused_in_a_line(tmp_path, content):
 
 @pytest.mark.parametrize("victim", ["fold0.json", "fold1.state.safetensors", "trial.json"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
-def test_what_is_damaged_is_told_and_done_again(plan, tmp_path, victim, damage):
+def test_what_is_damaged_is_told_and_done_again(plan, whole, tmp_path, victim, damage):
     notices: list[str] = []
     ledger = Ledger(folder(str(tmp_path)), notices.append)
     trial = plan.random_trials(None)[1]
@@ -118,7 +132,7 @@ def test_what_is_damaged_is_told_and_done_again(plan, tmp_path, victim, damage):
     path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "foreign": b"{}"}[damage])
     assert list(ledger.entries(FOLDS)) == ([] if victim == "trial.json" else [1])
     folds = run_of(plan, ledger).train_to(N_EPOCHS)
-    assert told(folds) == plain_loop(plan.config)[1][3]
+    assert told(folds) == whole
     assert len(notices) == 1
     assert victim.split(".")[0].replace("fold1", "fold 1") in notices[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conversions import wait_for
 from search_records import make_search
+from sweeps import statuses, study, sweeping
 from tracked_sweeps import log_trial, open_sweep, trials_of
 
 from ms2img.errors import UsageError
@@ -88,6 +91,50 @@ def test_a_server_killed_in_the_middle_is_told_and_the_block_ends_soon(
             assert set(again.logged) == {0}
             log_trial(again, 1)
         assert store.client().get_run(run.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.ray
+@pytest.mark.slow  # two minutes
+def test_a_sweep_outlives_its_server_and_logs_every_trial_once_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, port, out = study(tmp_path / "study"), _free_port(), tmp_path / "out"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    more = ("--trials=6", "--epochs=60", "--concurrent=1")
+
+    def logged() -> list[str]:
+        client = open_store().client()
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        return sorted(
+            run.data.tags["ms2img.trial"]
+            for run in client.search_runs(experiments, "tags.`ms2img.trial` != ''")
+            if run.info.status == "FINISHED"
+        )
+
+    with _server(tmp_path, port) as server:
+        _when_it_answers(tmp_path)
+        with sweeping(options, out, *more) as process:
+            wait_for(lambda: len(logged()) >= 2, process, 180)
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+            _, err = process.communicate(timeout=300)
+    assert process.returncode == 1, err
+    assert err.count("the tracking store no longer answers, the trials go on without it") == 1
+    assert "nothing that was trained is lost; add --resume to the same command" in err
+    assert set(statuses(out).values()) == {"finished"}
+    with _server(tmp_path, port):
+        _when_it_answers(tmp_path)
+        assert 2 <= len(logged()) < 6
+        with sweeping(options, out, *more, "--resume") as process:
+            told, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+        assert logged() == [str(number) for number in range(6)]
+        [parent] = {
+            run.data.tags["mlflow.parentRunId"]
+            for run in open_store().client().search_runs(["1"], "tags.`ms2img.trial` != ''")
+        }
+        assert parent == json.loads(told)["run_id"]
 
 
 @pytest.fixture

@@ -70,12 +70,13 @@ class Entry:
 class Ledger:
     """The ledger in a folder (local or S3).
 
-    `notice` is told of a damaged file: what it held is then done again.
+    `notice` is told, once, of a damaged file: what it held is then done again.
     """
 
     def __init__(self, out: Folder, notice: Callable[[str], None] = lambda _: None) -> None:
         self.out = out
         self.notice = notice
+        self._damaged: set[str] = set()
 
     def about(self) -> dict[str, Any] | None:
         """What ``sweep.json`` says; None where there is no sweep. Raises `UsageError` for another format or damage."""
@@ -124,7 +125,7 @@ class Ledger:
         except (ValueError, TypeError):
             entry = None
         if entry is None or entry.number != number:
-            self.notice(f"{self.out.location}: {name} is damaged; this trial is begun again")
+            self._tell_damaged(name, "this trial is begun again")
             return None
         return entry
 
@@ -165,7 +166,7 @@ class Ledger:
         except (ValueError, TypeError, LookupError):
             sound = False
         if not sound:
-            self.notice(f"{self.out.location}: {name} is damaged; this fold is trained again")
+            self._tell_damaged(name, "this fold is trained again")
             return None
         return result
 
@@ -212,7 +213,7 @@ class Ledger:
         try:
             return result_from_json(told["result"]), load(weights)
         except (SafetensorError, ValueError, TypeError, LookupError):
-            self.notice(f"{self.out.location}: {WEIGHTS_NAME} is damaged; the winner is trained again")
+            self._tell_damaged(WEIGHTS_NAME, "the winner is trained again")
             return None
 
     def write_refit(self, number: int, result: FoldResult, weights: Mapping[str, Tensor]) -> None:
@@ -228,12 +229,17 @@ class Ledger:
         try:
             return json.loads(content) if content is not None else {}
         except ValueError:
-            self.notice(f"{self.out.location}: {name} is damaged; it is made anew")
+            self._tell_damaged(name, "it is made anew")
             return {}
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Create or replace a small file beside the trials."""
         self.out.write(name, _json(content))
+
+    def _tell_damaged(self, name: str, then: str) -> None:
+        if name not in self._damaged:
+            self._damaged.add(name)
+            self.notice(f"{self.out.location}: {name} is damaged; {then}")
 
     def _folds(self, entry: Entry, folds: int) -> list[FoldResult | None]:
         return [self.fold(entry.number, index, entry.values) for index in range(folds)]

@@ -38,8 +38,9 @@ def plan_trial(
 ) -> Trial:
     """The trial with its size: as configured if that fits into `limit` bytes, else its batches in smaller parts.
 
-    Gradients summed over parts are those of the batch, except under batch normalisation, whose statistics are a
-    batch's own: there no part is taken. A trial that fits in no way comes back `refused`, with the reason.
+    Gradients summed over parts are those of the batch, except where images are scaled by what is in their batch
+    (batch normalisation, the linear member): there no part is taken. A trial that fits in no way comes back `refused`,
+    with the reason.
     """
     with torch.device("meta"):
         try:
@@ -90,7 +91,7 @@ def _parts(cnn: CnnConfig, fit: FitConfig, limit: int | None, n_weights: int) ->
     `limit`: bytes for the training alone.
     """
     parts: list[int | None] = [fit.micro_batch]
-    if limit is None or cnn.batch_norm or COPIES * 4 * n_weights > limit:
+    if limit is None or cnn.batch_norm or cnn.linear_member or COPIES * 4 * n_weights > limit:
         return parts
     part = fit.micro_batch or fit.batch_size
     while part > 1:

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from tune.ledger import Entry
-from tune.recorder import Recorder, Unpickled
+from tune.recorder import Recorder, Unpickled, closing
 from tune.space import Space
 from tune.trainable import ACCURACY
 from tune.trial import Trial
@@ -60,6 +60,11 @@ class Proposals(Unpickled, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """See `ray.tune.search.Searcher`."""
+        with closing():
+            return self._next()
+
+    def _next(self) -> dict[str, Any] | str:
+        """What Tune trains next."""
         if self._left:
             entry = self._left.pop(0)
             return {"trial": self._describe(self._propose(entry.number, entry.values))}

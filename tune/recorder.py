@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 from ray.tune import Callback
 
-from ms2img.errors import JobError
+from ms2img.errors import JobError, Ms2imgError
 from tune.ledger import Entry, Ledger
 from tune.trainable import ACCURACY, EPOCHS, LOSS
 from tune.trial import Trial
@@ -19,10 +20,20 @@ Tell = Callable[[tuple[str, Any]], None]
 
 
 class Closed(BaseException):
-    """The sweep has ended, or been interrupted: what Tune still does counts no more. Ends Tune's thread.
+    """The sweep has ended, been interrupted, or cannot go on, for its ``__cause__``. Ends Tune's thread.
 
-    No `Exception`, on which Tune would wait for its workers to end their epochs.
+    No `Exception`: of those Tune makes its own, a traceback in their text, and waits for its workers to end their
+    epochs.
     """
+
+
+@contextmanager
+def closing() -> Iterator[None]:
+    """Around what Tune calls and the ledger may refuse: the job ends, by `Closed`, with the reason as it was."""
+    try:
+        yield
+    except Ms2imgError as error:
+        raise Closed from error
 
 
 class Recorder:
@@ -164,13 +175,15 @@ class Progress(Unpickled, Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """See `ray.tune.Callback`."""
         told = trial.config["trial"]
-        self._recorder.begin(told["number"], told["values"], told["n_weights"])
+        with closing():
+            self._recorder.begin(told["number"], told["values"], told["n_weights"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """See `ray.tune.Callback`; the scheduler has decided, and ``done`` is set where it stops the trial."""
-        self._recorder.rung(trial.config["trial"]["number"], result)
+        with closing():
+            self._recorder.rung(trial.config["trial"]["number"], result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """See `ray.tune.Callback`: a trial that Tune does not try again."""

@@ -32,12 +32,12 @@ def rungs(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
     return (*found, epochs)
 
 
-def make_scheduler(scheduler: Scheduler, epochs: int, told: Sequence[Entry]) -> TrialScheduler:
+def make_scheduler(scheduler: Scheduler, epochs: int, told: Sequence[Entry]) -> ResumedScheduler:
     """Ray Tune's scheduler, in the state that the rungs of an earlier run of the sweep had brought it to."""
-    if scheduler == "fifo":
-        return FIFOScheduler()
     inner: TrialScheduler
-    if scheduler == "asha":
+    if scheduler == "fifo":
+        inner = FIFOScheduler()
+    elif scheduler == "asha":
         inner = AsyncHyperBandScheduler(
             time_attr=EPOCHS,
             metric=ACCURACY,
@@ -56,7 +56,7 @@ def make_scheduler(scheduler: Scheduler, epochs: int, told: Sequence[Entry]) -> 
             min_time_slice=math.inf,  # else it would let trials wait for each other, which needs Tune's checkpoints
             hard_stop=False,  # it then answers PAUSE, and bears that a past trial went on where it would stop it
         )
-    return _Resumed(inner, told)
+    return ResumedScheduler(inner, told)
 
 
 class _Past:
@@ -66,7 +66,7 @@ class _Past:
         self.trial_id = f"past{number}"
 
 
-class _Resumed(FIFOScheduler):
+class ResumedScheduler(FIFOScheduler):
     """A scheduler that begins with what the ledger remembers.
 
     Rungs of trials that have ended are told before anything else; those of a trial that goes on, when it is added.
@@ -75,6 +75,7 @@ class _Resumed(FIFOScheduler):
     def __init__(self, inner: TrialScheduler, told: Sequence[Entry]) -> None:
         super().__init__()
         self._inner = inner
+        self._controller: Any = None
         self._running = {entry.number: entry for entry in told if not entry.has_ended}
         ended = [(rung["at"], entry.number, rung, entry) for entry in told if entry.has_ended for rung in entry.rungs]
         past: dict[int, _Past] = {}
@@ -90,6 +91,7 @@ class _Resumed(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """See `TrialScheduler`."""
+        self._controller = tune_controller
         self._inner.on_trial_add(tune_controller, trial)
         entry = self._running.pop(trial.config["trial"]["number"], None)
         for rung in entry.rungs if entry else ():
@@ -104,6 +106,11 @@ class _Resumed(FIFOScheduler):
         """See `TrialScheduler`; of a failed trial, which has no score, the schedulers are not told."""
         if ACCURACY in result:
             self._inner.on_trial_complete(tune_controller, trial, result)
+
+    def let_go(self) -> None:
+        """Kill Tune's workers and give back their room: Tune, ended by `tune.recorder.Closed`, leaves both behind."""
+        if self._controller is not None:
+            self._controller._actor_manager.cleanup()
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """See `TrialScheduler`."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.connect import ray_is_alive
 from ms2img.errors import JobError, Ms2imgError
 from tune.ledger import Ledger
-from tune.recorder import Progress, Recorder
+from tune.recorder import Closed, Progress, Recorder
 from tune.settings import Listener, Proposing, Search, Spent, described
 from tune.trial import Trial
 
@@ -165,6 +165,8 @@ class _Run:
                 before = self._recorder.progress()
                 self._round(left)
             self._queue.put(("done", None))
+        except Closed as closed:
+            self._queue.put(("error", closed.__cause__ or closed))
         except BaseException as error:
             self._queue.put(("error", error))
 
@@ -216,7 +218,12 @@ class _Run:
                     callbacks=[Progress(self._recorder)],
                 ),
             )
-            tuner.fit()
+            try:
+                tuner.fit()
+            except Closed:
+                if ray_is_alive():
+                    scheduler.let_go()
+                raise
 
     def _source(self, left: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Where Tune gets its trials from: a parameter space, and more settings of its own."""

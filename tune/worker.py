@@ -132,7 +132,7 @@ class TrialRun:
             return run_fold(self._cohort.images, self._cohort.target, task, reporter, resume=kept)[0]
         except RungReached as reached:
             history = [dict(row) for row in reached.history if row["epoch"] <= epochs]
-            best = min(history, key=lambda row: row["validation_loss"])
+            best = history[-1] if task.fit.keep == "last" else min(history, key=lambda row: row["validation_loss"])
             return FoldResult(
                 fold=index,
                 probability=np.empty(0),

@@ -178,11 +178,16 @@ def _check_micro_batch(model: nn.Module, config: FitConfig) -> None:
     """`UsageError` where a sum over micro-batches would not be the whole batch's gradient."""
     if config.micro_batch is None or config.micro_batch >= config.batch_size:
         return
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+    if any(_needs_whole_batch(module) for module in model.modules()):
         raise UsageError(
-            f"micro_batch: {config.micro_batch} is less than the batch of {config.batch_size}, but batch normalisation "
-            "needs a batch whole; lower batch_size instead"
+            f"micro_batch: {config.micro_batch} is less than the batch of {config.batch_size}, but a normalisation by "
+            "what is in the batch needs it whole; lower batch_size instead"
         )
+
+
+def _needs_whole_batch(module: nn.Module) -> bool:
+    """Whether what a module makes of an image depends on the images beside it; ours say so."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "needs_whole_batch", False)
 
 
 def _loss(model: nn.Module, batch: Batch, precision: torch.dtype) -> Tensor:

@@ -48,6 +48,8 @@ class PixelScale(nn.Module):
     Unlike batch normalisation it needs no second image in a batch, and gives the same in training and afterwards.
     """
 
+    needs_whole_batch = True  # its mean and spread count a batch before scaling it
+
     seen: Tensor
     total: Tensor
     squares: Tensor

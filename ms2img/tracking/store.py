@@ -41,6 +41,7 @@ _MLFLOW_DEFAULTS = {
 #: The first and the last question to a server fail fast (ours).
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _CONNECT_SECONDS = 5
+_ASIDE = "(raised as a result of "  # SQLAlchemy's first line, the reason is in the second
 _LINE_LENGTH = 200  # characters of a foreign error's text
 
 
@@ -223,7 +224,7 @@ def without_password(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, shortened and without passwords."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    line = without_password(lines[0])
+    """The first line of an error's text that gives a reason, shortened and without passwords."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith(_ASIDE)]
+    line = without_password(lines[0] if lines else type(error).__name__)
     return line if len(line) <= _LINE_LENGTH else f"{line[:_LINE_LENGTH]}..."
