@@ -14,6 +14,7 @@ from ms2img.learn.batches import ImageBatches
 from ms2img.learn.fit import fit
 from ms2img.learn.fit_config import FitConfig
 from ms2img.ms2toimg.cnn import PRESETS, Cnn, CnnConfig, CnnEnsemble, build_cnn, prepared
+from ms2img.ms2toimg.linear_model import LinearModel
 
 TINY = CnnConfig(filters=3, units=4)
 
@@ -112,8 +113,11 @@ def test_initial_weights_are_glorot_uniform_and_seeded(config: CnnConfig) -> Non
     before = torch.get_rng_state()
     network = build_cnn(config, 40, 38, seed=5)
     assert torch.equal(torch.get_rng_state(), before)  # the global generator is not touched
+    from_zero = [module.output for module in network.modules() if isinstance(module, LinearModel)]
+    assert len(from_zero) == config.linear_member
+    assert not any(layer.weight.any() or layer.bias.any() for layer in from_zero)
     for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear) and module not in from_zero:
             area = module.weight[0, 0].numel() if module.weight.ndim == 4 else 1
             limit = np.sqrt(6 / ((module.weight.shape[0] + module.weight.shape[1]) * area))  # Keras's definition
             assert module.weight.abs().max() <= limit
