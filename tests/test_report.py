@@ -255,6 +255,8 @@ def test_training_that_ended_at_its_best_epoch_is_called_out(record: CvRecord, p
     history.loc[history["fold"] <= 1, "is_best"] = history["epoch"] == 20
     text = Page(build_report(replace(record, history=history))).text
     assert "In 2 of 5 folds the last epoch was the best" in text
+    unvalidated = history.assign(validation_loss=np.nan, validation_accuracy=np.nan, validation_auc=np.nan)
+    assert "last epoch was the best" not in Page(build_report(replace(record, history=unvalidated))).text
 
 
 def test_a_threshold_that_does_not_fit_the_ranking_is_called_out(record: CvRecord, page: Page) -> None:

@@ -67,11 +67,11 @@ def learning_curves(history: pd.DataFrame, curves: Sequence[Curve], *, title: st
     for row in rows_of(history[history["is_best"]]):
         epoch, value = int(row["epoch"]), float(row[marked.column])
         if math.isfinite(value):
-            said = f"{fold_name(row['fold'])}: best epoch {epoch}, {marked.name} {value:.3f}"
+            said = f"{fold_name(row['fold'])}: epoch {epoch} kept, {marked.name} {value:.3f}"
             frame.mark(epoch, value, f"best {marked.css}", "diamond", said)
     keys = [Key(line_swatch(f"thick {curve.css}"), f"{curve.name}, mean ± sd") for curve in curves]
     return Figure(
-        title, frame.markup(), (*keys, Key(mark_swatch(f"best {marked.css}", "diamond"), "best epoch of a fold"))
+        title, frame.markup(), (*keys, Key(mark_swatch(f"best {marked.css}", "diamond"), "epoch kept of a fold"))
     )
 
 

@@ -114,9 +114,9 @@ def fold_rows(metrics: pd.DataFrame, history: pd.DataFrame) -> list[dict[str, An
 
 
 def folds_cut_short(history: pd.DataFrame) -> int:
-    """Folds whose best epoch is their last one."""
+    """Folds whose best epoch by validation is their last one; where nothing was set aside for it there is no best."""
     last = history.groupby("fold")["epoch"].transform("max")
-    return int((history["is_best"] & (history["epoch"] == last)).sum())
+    return int((history["is_best"] & (history["epoch"] == last) & history["validation_loss"].notna()).sum())
 
 
 def straddling(predictions: pd.DataFrame) -> list[str]:
