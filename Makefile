@@ -46,6 +46,8 @@ fuzz: setup
 bench: setup
 	@$(BIN)/python -m bench.render
 	@$(BIN)/python -m bench.folds
+	@$(BIN)/python -m bench.train_step measures
+	@$(BIN)/python -m bench.schedulers
 	@$(BIN)/python -m bench.convert_formats
 	@$(BIN)/python -m bench.convert pool
 	@$(BIN)/python -m bench.convert workers
