@@ -18,15 +18,25 @@ from typer.exceptions import TyperException
 
 import ms2img
 from ms2img.errors import Ms2imgError, UsageError
+from pipelines.assay import AssayConfig, assay
+from pipelines.baselines_command import baselines_command
+from pipelines.baselines_config import BaselinesConfig
 from pipelines.command import Output, Result, command, mean_and_sd
 from pipelines.conversion.config import ConvertConfig
 from pipelines.demo import DemoConfig, demo
+from pipelines.drift import DriftConfig, drift_command
+from pipelines.explain import ExplainConfig
+from pipelines.explain_command import explain_command
+from pipelines.feature_table.command import features_command
+from pipelines.feature_table.config import FeaturesConfig
 from pipelines.models import ModelsConfig
 from pipelines.predict import PredictConfig
 from pipelines.qc import QcConfig
 from pipelines.report.config import ReportConfig
 from pipelines.sheet import SheetConfig, sheet
 from pipelines.simulate import SimulateConfig, simulate
+from pipelines.study.command import study_command
+from pipelines.study.config import StudyConfig
 from pipelines.sweep_command import sweep_command
 from pipelines.sweep_config import SweepConfig
 from pipelines.termination import EXIT_STATUS, Terminated, sigterm_raises
@@ -59,6 +69,8 @@ def _top(
 
 command(app, "sheet", SheetConfig, arguments=("files", "out"))(sheet)
 command(app, "simulate", SimulateConfig, arguments=("out",))(simulate)
+command(app, "assay", AssayConfig, arguments=("plate", "out"))(assay)
+command(app, "drift", DriftConfig, arguments=("samples", "out"))(drift_command)
 
 
 @command(app, "convert", ConvertConfig, arguments=("samples", "out"))
@@ -81,6 +93,10 @@ def _convert(config: ConvertConfig, output: Output) -> Result:
     if summary.failed > summary.allowed:
         output.say(f"more failed than --max-failures {config.max_failures} allows: exit status 3")
     return Result({**counts, "output": summary.output}, status=3 if summary.failed > summary.allowed else 0)
+
+
+command(app, "features", FeaturesConfig, arguments=("samples", "out"))(features_command)
+command(app, "baselines", BaselinesConfig, arguments=("features",))(baselines_command)
 
 
 @command(app, "qc", QcConfig, arguments=("images",))
@@ -152,6 +168,7 @@ def _metrics_table(facts: Mapping[str, Any]) -> Table:
 
 
 command(app, "sweep", SweepConfig, arguments=("images",))(sweep_command)
+command(app, "study", StudyConfig, arguments=("study",))(study_command)
 
 
 @command(app, "predict", PredictConfig, arguments=("model", "input"))
@@ -171,6 +188,9 @@ def _predict(config: PredictConfig, output: Output) -> Result:
     values = asdict(summary)
     values.pop("errors")
     return Result(values, status=3 if summary.failed else 0)
+
+
+command(app, "explain", ExplainConfig, arguments=("model", "input"))(explain_command)
 
 
 @command(app, "models", ModelsConfig, arguments=("name",))
@@ -254,7 +274,7 @@ def invoke(arguments: Sequence[str]) -> Result:
 
 def _to_go_on(given: Sequence[str]) -> str:
     """What a person does after an interruption."""
-    resumable = "sweep" in given[:1] and not {"--resume", "--dry-run"} & set(given)
+    resumable = given[:1] in (["sweep"], ["study"]) and not {"--resume", "--dry-run"} & set(given)
     return f"{'add --resume to' if resumable else 'run'} the same command{'' if resumable else ' again'} to go on"
 
 

@@ -101,11 +101,11 @@ def test_steps_equal_a_hand_written_adam() -> None:
     result = train(config, cnn, validation=0)
     network = build_cnn(cnn, 16, 15, seed=2).double()
     moments = [(np.zeros(p.shape), np.zeros(p.shape)) for p in network.parameters()]
-    step, images, losses = 0, *study()[:1], []
+    step, images, losses, accuracies = 0, *study()[:1], [], []
     target = torch.tensor(study()[1], dtype=torch.float64)
     for epoch in (1, 2):
         order = np.random.default_rng((config.seed, epoch)).permutation(len(images))
-        total = 0.0
+        total, right = 0.0, 0
         for start in range(0, len(order), config.batch_size):
             rows = order[start : start + config.batch_size]
             x = torch.tensor(images[rows, None] / 255.0)
@@ -114,6 +114,7 @@ def test_steps_equal_a_hand_written_adam() -> None:
             network.zero_grad()
             loss.backward()
             total += loss.item() * len(rows)
+            right += int(((p >= 0.5) == (target[rows] == 1)).sum())
             step += 1
             for parameter, (first, second) in zip(network.parameters(), moments, strict=True):
                 assert parameter.grad is not None
@@ -124,6 +125,8 @@ def test_steps_equal_a_hand_written_adam() -> None:
                 weight *= 1 - config.learning_rate * config.weight_decay
                 weight -= config.learning_rate * update
         losses.append(total / len(order))
+        accuracies.append(right / len(order))
+    assert [row["train_accuracy"] for row in result.history] == pytest.approx(accuracies)
     np.testing.assert_allclose([row["train_loss"] for row in result.history], losses, rtol=1e-5)
     for name, value in network.state_dict().items():
         np.testing.assert_allclose(result.weights[name].numpy(), value.numpy(), rtol=2e-3, atol=2e-5, err_msg=name)
@@ -195,7 +198,7 @@ def test_without_validation_the_last_epoch_counts() -> None:
     network = build_cnn(TINY, 16, 15, seed=2)
     result = fit(network, batches_of(CONFIG, validation=0), CONFIG)
     assert result.best_epoch == CONFIG.epochs
-    assert set(result.history[0]) == {"epoch", "train_loss"}
+    assert set(result.history[0]) == {"epoch", "train_loss", "train_accuracy"}
     assert equal(result.weights, network.state_dict())
 
 

@@ -12,10 +12,11 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn.decomposition import PCA
 
+from ms2img.learn.distributions import beta_cdf, beta_quantile
 from ms2img.ms2toimg.qc_limits import QcLimits
 from ms2img.ms2toimg.qc_pca import fit_pca, q_limit, t2_limit, top_eigen
 from ms2img.ms2toimg.qc_profiles import MOST_PIXELS, grey_totals, profiles
-from ms2img.ms2toimg.qc_stats import beta_cdf, beta_quantile, chi2_quantile, ranks, robust_z, spearman, theil_sen
+from ms2img.ms2toimg.qc_stats import chi2_quantile, ranks, robust_z, spearman, theil_sen
 
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
 

@@ -89,7 +89,7 @@ def fit(
         state.restore(resume)
     with torch_threads(config.threads), freed_memory_kept(), _own_random_state(device):
         for epoch in range(state.epoch + 1, config.epochs + 1):
-            row = {"epoch": epoch, "train_loss": _train_epoch(model, optimizer, batches, epoch, config, precision)}
+            row = {"epoch": epoch, **_train_epoch(model, optimizer, batches, epoch, config, precision)}
             row |= _validate(bare, batches.validation(), precision)
             _record(state, epoch, row)
             reporter.epoch(row)
@@ -123,12 +123,16 @@ def _train_epoch(
     epoch: int,
     config: FitConfig,
     precision: torch.dtype,
-) -> float:
-    """One pass over the training part; its mean loss per image."""
+) -> dict[str, float]:
+    """One pass over the training part; its mean loss and accuracy per image, as the model was while it saw them.
+
+    Dropout is on, and weights change from batch to batch: what Keras reports, and MS2toImg's Table 1 draws.
+    """
     distributed = isinstance(model, DistributedDataParallel)
     _seed_epoch(config.seed, epoch, rank=dist.get_rank() if distributed else 0)
     model.train()
-    total = torch.zeros((), device=next(model.parameters()).device)  # read once: reading in a step waits for the step
+    # Loss and right calls, summed; read once: reading in a step waits for the step.
+    total = torch.zeros(2, device=next(model.parameters()).device)
     images = 0
     taken = max((int(moments["step"]) for moments in optimizer.state.values()), default=0)
     for step, batch in enumerate(batches.train(epoch), start=taken + 1):
@@ -137,9 +141,10 @@ def _train_epoch(
             # Workers average their gradients once a batch: their parts may differ in number.
             alone = isinstance(model, DistributedDataParallel) and number < len(parts)
             with model.no_sync() if alone else nullcontext():  # type: ignore[operator]
-                loss = _loss(model, part, precision) * part.weight
+                loss, right = _loss(model, part, precision)
+                loss = loss * part.weight
                 loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach() * batch.size
+            total += torch.stack([loss.detach(), right * part.weight]) * batch.size
         _place_epsilon(optimizer, config.adam_epsilon, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -147,10 +152,10 @@ def _train_epoch(
     if distributed:
         dist.all_reduce(total)
         images *= dist.get_world_size()
-    mean = float(total) / images
+    mean, accuracy = (value / images for value in total.tolist())
     if not math.isfinite(mean):
         raise FloatingPointError(f"epoch {epoch}: the training loss is {mean}; a lower learning rate may help")
-    return mean
+    return {"train_loss": mean, "train_accuracy": accuracy}
 
 
 def _place_epsilon(optimizer: torch.optim.Optimizer, epsilon: float, step: int) -> None:
@@ -190,11 +195,13 @@ def _needs_whole_batch(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "needs_whole_batch", False)
 
 
-def _loss(model: nn.Module, batch: Batch, precision: torch.dtype) -> Tensor:
-    """Mean binary cross-entropy of a batch, over all members where a model has several, in float32."""
+def _loss(model: nn.Module, batch: Batch, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Mean binary cross-entropy of a batch in float32, and the share called rightly; over all members of a model."""
     with torch.autocast(batch.images.device.type, dtype=precision, enabled=precision != torch.float32):
         logits = model(batch.images)
-    return functional.binary_cross_entropy_with_logits(logits.float(), batch.targets.expand_as(logits))
+    targets = batch.targets.expand_as(logits)
+    right = ((logits.detach() >= 0) == (targets > 0.5)).float().mean()
+    return functional.binary_cross_entropy_with_logits(logits.float(), targets), right
 
 
 def _validate(model: nn.Module, validation: Iterator[Batch], precision: torch.dtype) -> dict[str, float]:

@@ -12,7 +12,7 @@ class Reporter(Protocol):
     """What `ms2img.learn.fit` calls, in this order, at the end of every epoch."""
 
     def epoch(self, metrics: Mapping[str, float]) -> None:
-        """One row of the history: ``epoch`` (from 1), ``train_loss`` and, with a validation part, its metrics."""
+        """One row of the history: ``epoch`` (from 1), ``train_loss``, ``train_accuracy``, and the validation part's."""
 
     def checkpoint(self, state: TrainingState) -> None:
         """The moment to call ``state.save(path)``; the state is live, so not after returning."""

@@ -12,7 +12,6 @@ The order is fixed (MS2toImg, "Conversion of LC-MS/MS data into 2D images"; what
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +21,8 @@ import pyarrow.compute as pc
 
 from ms2img.errors import Code, RunError
 from ms2img.io.schema import SPECTRA, require
+from ms2img.ms2toimg.intensities import Floats, list_lengths, precursor_intensity, shares, summed_msms
 from ms2img.ms2toimg.render_config import RenderConfig
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +77,13 @@ def points_from_spectra(spectra: pa.Table, config: RenderConfig, *, path: str) -
     """
     require(spectra, SPECTRA, what="points_from_spectra")
     precursor_mz = spectra["precursor_mz"].to_numpy()
-    summed = _summed_msms(spectra, path)
+    summed = summed_msms(spectra, path)
     has_msms = summed > 0
     if not has_msms.any():
         raise RunError(Code.NO_MSMS, f"no MS/MS peaks in {spectra.num_rows} spectra", path=path)
-    intensity, ms1_source = _precursor_intensity(spectra, summed, config, path)
+    intensity, ms1_source = precursor_intensity(spectra, summed, config.missing_precursor_intensity, path)
 
-    relative = intensity / (intensity.max() or 1.0)
-    share = relative / (math.fsum(relative) or 1.0)  # fsum rounds once, so the same on any machine
+    share = shares(intensity)
     above_cut = share > config.intensity_cut
     kept = above_cut & has_msms
     peaks = _flat_peaks(spectra, kept)
@@ -131,74 +128,13 @@ def grey_levels(grey: Floats) -> npt.NDArray[np.uint8]:
     return np.floor(grey * 255 + 0.5).astype(np.uint8)
 
 
-def _summed_msms(spectra: pa.Table, path: str) -> Floats:
-    """The summed MS/MS intensity of each row, 0 for a row without a peak above 0, after all values were checked.
-
-    Batch by batch, as the readers pack them: of a long run only the rows above the cut are ever laid flat as a whole.
-    """
-    sums = []
-    for batch in spectra.select(["spectrum_id", "precursor_mz", "mz", "intensity"]).to_batches():
-        part = pa.Table.from_batches([batch])
-        count = _list_lengths(part["mz"])
-        differs = np.flatnonzero(count != _list_lengths(part["intensity"]))
-        if len(differs):
-            message = f"{count[differs[0]]} fragment m/z, but another number of intensities"
-            raise RunError(Code.BAD_VALUE, message, path=path, position=_position(part, differs[0]))
-        row = np.repeat(np.arange(part.num_rows), count)
-        intensity = pc.list_flatten(part["intensity"]).to_numpy()
-        _require_numbers(part, "precursor m/z", part["precursor_mz"].to_numpy(), np.arange(part.num_rows), path)
-        _require_numbers(part, "fragment m/z", pc.list_flatten(part["mz"]).to_numpy(), row, path)
-        _require_numbers(part, "fragment intensity", intensity, row, path)
-        sums.append(np.bincount(row, weights=intensity, minlength=part.num_rows).astype(np.float64))
-    return np.concatenate(sums) if sums else np.zeros(0)
-
-
 def _flat_peaks(spectra: pa.Table, kept: npt.NDArray[np.bool_]) -> _Peaks:
     """The peaks above 0 of the kept rows."""
     rows = spectra.select(["mz", "intensity"]).filter(pa.array(kept))
-    row = np.repeat(np.flatnonzero(kept), _list_lengths(rows["mz"]))
+    row = np.repeat(np.flatnonzero(kept), list_lengths(rows["mz"]))
     mz = pc.list_flatten(rows["mz"]).to_numpy()
     intensity = pc.list_flatten(rows["intensity"]).to_numpy().astype(np.float64)
     return _Peaks(row, mz, intensity).only(intensity > 0)
-
-
-def _list_lengths(lists: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    return pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-
-
-def _require_numbers(spectra: pa.Table, what: str, values: Floats, row: npt.NDArray[np.int64], path: str) -> None:
-    wrong = np.flatnonzero(~((values >= 0) & (values < np.inf)))
-    if len(wrong):
-        message = f"{what} is {values[wrong[0]]:g}; expected a number >= 0"
-        raise RunError(Code.BAD_VALUE, message, path=path, position=_position(spectra, row[wrong[0]]))
-
-
-def _position(spectra: pa.Table, row: int) -> str:
-    return f"spectrum {spectra['spectrum_id'][int(row)]}"
-
-
-def _precursor_intensity(spectra: pa.Table, summed: Floats, config: RenderConfig, path: str) -> tuple[Floats, str]:
-    """One intensity a row and where it comes from.
-
-    A single absent value moves the whole run to the summed MS/MS intensity: MS1 heights and MS/MS sums are different
-    scales, and a run that mixed them would give its precursors sizes that do not compare. A row without MS/MS is never
-    drawn, so its absent value counts as zero and decides nothing.
-    """
-    column = spectra["precursor_intensity"]
-    absent = column.is_null().to_numpy()
-    has_msms = summed > 0
-    if not (absent & has_msms).any():
-        intensity = pc.fill_null(column, 0.0).to_numpy()
-        _require_numbers(spectra, "precursor intensity", intensity, np.arange(len(intensity)), path)
-        return intensity, "file"
-    if config.missing_precursor_intensity == "refuse":
-        raise RunError(
-            Code.BAD_VALUE,
-            "no precursor intensity; give one, or set missing_precursor_intensity to summed-msms",
-            path=path,
-            position=_position(spectra, np.flatnonzero(absent & has_msms)[0]),
-        )
-    return summed, "summed-msms"
 
 
 def _scaled(share: Floats, above_cut: npt.NDArray[np.bool_], scale: str) -> Floats:

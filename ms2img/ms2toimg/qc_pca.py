@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ms2img.learn.distributions import beta_quantile
 from ms2img.ms2toimg.qc_limits import QcLimits
 from ms2img.ms2toimg.qc_profiles import CHUNK
-from ms2img.ms2toimg.qc_stats import beta_quantile, chi2_quantile
+from ms2img.ms2toimg.qc_stats import chi2_quantile
 
 LEAST_SAMPLES = 10  # below, an outlier model is a guess (ours)
 SPARE = 20  # vectors iterated beyond those wanted: they decide how fast the iteration converges (ours)

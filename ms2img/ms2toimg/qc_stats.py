@@ -8,10 +8,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ms2img.learn.distributions import beta_cdf
+
 MAD_TO_SD = 1.4826  # of a normal distribution
 EXACT_UP_TO = 8  # values up to which all orders are tried for p: 40,320 of them (ours)
-CONTINUED_FRACTION_STEPS = 500
-BISECTIONS = 200  # halvings of [0, 1]: far below the last bit of a double
 
 
 def robust_z(values: np.ndarray, *, least_sd: float = 0.0) -> np.ndarray:
@@ -62,37 +62,6 @@ def theil_sen(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         return math.nan, math.nan
     slope = float(np.median(slopes))
     return slope, float(np.median(y)) - slope * float(np.median(x))
-
-
-def beta_cdf(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), by its continued fraction (modified Lentz)."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # where the fraction for the complement converges faster
-        return 1 - beta_cdf(1 - x, b, a)
-    front = math.exp(a * math.log(x) + b * math.log1p(-x) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)) / a
-    tiny = 1e-300
-    c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
-    fraction = d
-    for m in range(1, CONTINUED_FRACTION_STEPS):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        for term in (even, odd):
-            d = 1 / ((1 + term * d) or tiny)
-            c = (1 + term / c) or tiny
-            fraction *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return front * fraction
-
-
-def beta_quantile(p: float, a: float, b: float) -> float:
-    """The x with I_x(a, b) = p, by bisection."""
-    low, high = 0.0, 1.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if beta_cdf(middle, a, b) < p else (low, middle)
-    return (low + high) / 2
 
 
 def chi2_quantile(p: float, degrees: float) -> float:

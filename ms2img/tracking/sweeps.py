@@ -150,7 +150,7 @@ def track_sweep(
 def _logged_trials(run: OpenRun) -> dict[int, str]:
     """Trials with a whole child run; one that was being written when its sweep or the store died is deleted."""
     logged: dict[int, str] = {}
-    for child in _children(run.client, run):
+    for child in children(run.client, run):
         number = child.data.tags.get(f"{TAG_PREFIX}trial")
         if number is None:
             continue
@@ -161,7 +161,8 @@ def _logged_trials(run: OpenRun) -> dict[int, str]:
     return logged
 
 
-def _children(client: MlflowClient, run: OpenRun) -> Iterator[Any]:
+def children(client: MlflowClient, run: OpenRun) -> Iterator[Any]:
+    """All child runs of a parent run, page by page."""
     token = None
     while True:
         query = f"tags.mlflow.parentRunId = '{run.run_id}'"

@@ -13,6 +13,7 @@ import pyarrow as pa
 from cluster.connect import ray_is_alive
 from ms2img.errors import JobError
 
+END = object()  # behind the last answer
 LOOK_SECONDS = 0.1  # between two looks at Ray's processes while nothing comes (ours): soon Ray ends us as well
 
 Work = TypeVar("Work")
@@ -48,7 +49,7 @@ def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Ite
         answers: Iterable[dict[str, Any]] = dataset.map(answer).iter_rows()
         return answers
 
-    for row in _watched(rows):
+    for row in watched(rows):
         result = pickle.loads(row["answer"])  # noqa: S301
         if isinstance(result, JobError):
             raise result
@@ -62,17 +63,20 @@ def cluster_cpus() -> int:
     return int(ray.cluster_resources().get("CPU", 1))
 
 
-def _watched(rows: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Rows from a thread of their own: when Ray dies, a wait for its next row may never end."""
+def watched(rows: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """Ray's answers from a thread of their own: when Ray dies, a wait for the next one may never end.
+
+    Raises `JobError` when Ray is gone, or gives one up.
+    """
     from ray.exceptions import RayError, RayTaskError
 
-    answers: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def consume() -> None:
         try:
             for row in rows():
                 answers.put(row)
-            answers.put(None)
+            answers.put(END)
         except BaseException as error:
             answers.put(error)
 
@@ -84,7 +88,7 @@ def _watched(rows: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[dict[str,
             if not ray_is_alive():
                 raise JobError("Ray has stopped") from None
             continue
-        if answer is None:
+        if answer is END:
             return
         if isinstance(answer, RayTaskError):
             raise answer  # a defect of ours in `function`

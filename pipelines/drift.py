@@ -1,0 +1,58 @@
+"""``ms2img drift``: a copy of a study as a changed instrument would have measured it. SIMULATED, and marked so."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from ms2img.io.read_config import ReadOptions
+from ms2img.ms2toimg.drift_config import Drift
+from pipelines.command import Output, Result
+
+KINDS = ("sample", "blank", "qc")  # of a sheet's rows
+SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
+
+
+class DriftConfig(ReadOptions, Drift):
+    """Options of ``ms2img drift``."""
+
+    samples: str = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
+    out: str = Field(description="output folder, here or s3://: samples.csv, runs/, errors.parquet, config.yaml")
+    kinds: tuple[str, ...] = Field(
+        default=("sample",),
+        min_length=1,
+        description="kinds of run to copy (sample, blank, qc); others are left out of the new sheet",
+    )
+    allow_outside: bool = Field(
+        default=False, description="let paths in the sheet climb above the sheet's folder by '..'"
+    )
+    max_failures: int = Field(default=0, ge=0, description="exit with 3 only when more runs failed than this")
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(kinds) <= set(KINDS):
+            raise ValueError(f"expected of {', '.join(KINDS)}")
+        return kinds
+
+    def read_options(self) -> ReadOptions:
+        """The part that decides how runs are read."""
+        return ReadOptions(**{name: getattr(self, name) for name in ReadOptions.model_fields})
+
+
+def drift_command(config: DriftConfig, output: Output) -> Result:
+    """Write a SIMULATED copy of a study: its spectra with m/z error, another response, lost fragments, later times."""
+    from pipelines.drift_job import drift
+
+    summary = drift(config, quiet=output.quiet, notice=output.warn)
+    for row in summary.errors[:SHOWN_FAILURES]:
+        place = f"{row['path']}, {row['position']}" if row["position"] else row["path"]
+        output.warn(f"{row['sample_id']}: {place}: {row['message']} [{row['code']}]")
+    if summary.failed > SHOWN_FAILURES:
+        output.warn(f"... and {summary.failed - SHOWN_FAILURES} more in errors.parquet")
+    output.say(
+        f"SIMULATED drift ({config.describe()}): {summary.written} written, {summary.unchanged} unchanged, "
+        f"{summary.failed} failed -> {summary.sheet}"
+    )
+    counts = {"written": summary.written, "unchanged": summary.unchanged, "failed": summary.failed}
+    values = {**counts, "samples": summary.sheet, "drift": config.describe(), "simulated": True}
+    return Result(values, status=3 if summary.failed > config.max_failures else 0)

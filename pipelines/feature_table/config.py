@@ -1,0 +1,69 @@
+"""Options of ``ms2img features``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from ms2img.io.sheet import KINDS
+from ms2img.ms2toimg.features.config import FeatureOptions
+
+
+class FeaturesConfig(FeatureOptions):
+    """Options of ``ms2img features``."""
+
+    samples: str = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
+    out: str = Field(
+        description="output folder, here or s3://: features.parquet, errors.parquet, sources.parquet, config.yaml, "
+        "manifest.json"
+    )
+    kinds: str = Field(
+        default="sample",
+        description="kinds of the sheet's rows that become columns, parted by commas: sample, blank, qc",
+    )
+    onto: str = Field(
+        default="",
+        description="place the runs onto the features of this table (the OUT of another 'ms2img features'), compared "
+        "as it was made; what matches none of them is dropped and counted",
+    )
+    allow_outside: bool = Field(
+        default=False, description="let paths in the sheet climb above the sheet's folder by '..'"
+    )
+    max_failures: str = Field(
+        default="0", description="exit with 3 only when more runs failed than this: a number, or a share like 5%"
+    )
+    retry_errors: bool = Field(
+        default=False, description="try every failed run again; without it, one whose file is the same stays failed"
+    )
+    rehash: bool = Field(default=False, description="hash every file again, also where size and time are unchanged")
+
+    @field_validator("kinds")
+    @classmethod
+    def _known_kinds(cls, kinds: str) -> str:
+        given = {kind.strip() for kind in kinds.split(",")}
+        if not given <= set(KINDS):
+            raise ValueError(f"expected one or more of {', '.join(KINDS)}, parted by commas")
+        return ",".join(sorted(given))
+
+    @field_validator("max_failures", mode="before")
+    @classmethod
+    def _number_or_share(cls, value: object) -> str:
+        text = str(value).strip()
+        if not re.fullmatch(r"\d+|\d+(\.\d+)?\s*%", text) or (text.endswith("%") and float(text[:-1]) > 100):
+            raise ValueError("expected a number of runs like 10, or a share of them like 5%")
+        return text.replace(" ", "")
+
+    def failures_allowed(self, n_runs: int) -> int:
+        """How many of `n_runs` runs may fail."""
+        text = self.max_failures
+        return int(n_runs * float(text[:-1]) / 100) if text.endswith("%") else int(text)
+
+    def feature_options(self) -> FeatureOptions:
+        """The part of the options that decides features."""
+        return FeatureOptions(**self.model_dump(include=set(FeatureOptions.model_fields)))
+
+    def scope(self) -> dict[str, Any]:
+        """The other options that decide what the table holds."""
+        return {"kinds": self.kinds}

@@ -1,0 +1,83 @@
+"""The data sets of a study, made where they do not exist yet: each ends as a sample sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ms2img.errors import JobError, UsageError
+from ms2img.io.storage import is_remote, join
+from pipelines.study.config import Source, StudyFile
+
+Notice = Callable[[str], None]
+
+
+class Sources:
+    """The sample sheets of a study's data sets, by name; each is made once, when it is first asked for."""
+
+    def __init__(self, study: StudyFile, out: str, *, quiet: bool, notice: Notice) -> None:
+        self._study = study
+        self._out = out
+        self._quiet = quiet
+        self._notice = notice
+        self._sheets: dict[str, str] = {}
+
+    def sheet(self, name: str) -> str:
+        """Where the data set's sample sheet lies."""
+        if name not in self._sheets:
+            source = self._study.data[name]
+            if source.samples is not None:
+                self._sheets[name] = source.samples
+            elif source.simulate is not None:
+                self._sheets[name] = self._simulated(name, source)
+            else:
+                self._sheets[name] = self._drifted(name, source)
+        return self._sheets[name]
+
+    def is_made(self, name: str) -> bool:
+        """Whether the sheet is there without making anything."""
+        samples = self._study.data[name].samples
+        return samples is not None or (not is_remote(self._out) and Path(self._made_sheet(name)).is_file())
+
+    def allow_outside(self, name: str) -> bool:
+        """Whether paths in the sheet may climb above its folder."""
+        return self._study.data[name].allow_outside
+
+    def _made_sheet(self, name: str) -> str:
+        return join(self._folder(name), "samples.csv")
+
+    def _folder(self, name: str) -> str:
+        return join(join(self._out, "data"), name)
+
+    def _simulated(self, name: str, source: Source) -> str:
+        from ms2img.ms2toimg.simulation.study import write_study
+        from pipelines.progress import Steps
+
+        if is_remote(self._out):
+            raise UsageError(f"data.{name}: a simulated study is written to a local folder; give --out one")
+        if source.simulate is None:
+            raise ValueError(f"{name} is not simulated")
+        with Steps(0, f"simulate {name}", quiet=self._quiet) as progress:
+
+            def advance(done: int, total: int) -> None:
+                progress.total = total
+                progress.advance(done - progress.done)
+
+            return write_study(Path(self._folder(name)), source.simulate, advance).sheet
+
+    def _drifted(self, name: str, source: Source) -> str:
+        from pipelines.drift import DriftConfig
+        from pipelines.drift_job import drift
+
+        if source.drift is None:
+            raise ValueError(f"{name} is not drifted")
+        config = DriftConfig(
+            samples=self.sheet(source.drift.of),
+            out=self._folder(name),
+            allow_outside=self.allow_outside(source.drift.of),
+            **source.drift.drift().model_dump(),
+        )
+        summary = drift(config, quiet=self._quiet, notice=self._notice)
+        if summary.failed:
+            raise JobError(f"{config.out}: {summary.failed} runs could not be drifted: see errors.parquet there")
+        return summary.sheet
