@@ -35,8 +35,8 @@ DRIFTS = {
     **{f"ppm-{level:g}": ("mz_ppm", level, 0.02 * level) for level in (5.0, 10.0, 20.0)},
     "da-0.02": ("mz_da", 0.02, 0.3),
     **{f"missing-{level:g}": ("missing_fragments", level, 1.2 * level) for level in (0.1, 0.3, 0.5)},
-    **{f"rt-{level:g}": ("retention", level, 0.1 * level) for level in (1.0, 2.0)},
-    **{f"tilt-{level:g}": ("intensity", level, 0.2 * level) for level in (1.0, 2.0)},
+    **{f"rt-{level:g}": ("retention", level, 0.1 * level / 60) for level in (60.0, 120.0)},
+    **{f"tilt-{level:g}": ("intensity_tilt", level, 0.1 * level) for level in (2.0, 4.0)},
 }
 
 

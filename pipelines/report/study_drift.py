@@ -11,14 +11,18 @@ from pipelines.report.figures import Figure, Key
 from pipelines.report.svg import Frame, Span, finite_span, line_swatch, mark_swatch
 from pipelines.report.table import MeanSd, rows_of
 
-#: Kind of drift -> title, axis; the order of the panels. Any other kind is a panel under its own name.
+#: Kind of drift (`pipelines.study.config.Kind`) -> title, axis; the order of the panels.
 KINDS = {
-    "mz_ppm": ("m/z error, relative", "m/z error (ppm)"),
-    "mz_da": ("m/z error, absolute", "m/z error (Da)"),
-    "intensity": ("Intensity", "change of intensity"),
+    "mz_ppm": ("m/z, calibration (ppm)", "m/z error (ppm)"),
+    "mz_da": ("m/z, calibration (Da)", "m/z error (Da)"),
+    "mz_noise_ppm": ("m/z, random error", "standard deviation of m/z (ppm)"),
     "missing_fragments": ("Missing fragments", "share of fragments missing"),
-    "retention": ("Retention time", "retention drift (min)"),
+    "intensity_tilt": ("Response over m/z", "response at m/z 1500 over 100 (log2)"),
+    "intensity_scale": ("All intensities", "factor on all intensities (log2)"),
+    "retention": ("Retention, recorded times", "retention shift (s)"),
+    "retention_sampling": ("Retention, while sampling", "retention drift (s)"),
 }
+FACTORS = ("intensity_tilt", "intensity_scale")  # 1 is unchanged: drawn by their logarithm
 HUES = 7  # of the lines in study_style.css; the dash changes from one round of hues to the next
 SHAPES = ("circle", "square", "diamond")
 NO_DRIFT = 0.0
@@ -34,8 +38,8 @@ def drift_figures(drift: pd.DataFrame, names: Sequence[str]) -> list[Figure]:
     ends = drift[["roc_auc_mean", "as_trained_mean"]].to_numpy(dtype=float)
     low, high = finite_span(ends, pad=0.06)
     span = (max(min(low, 0.48), 0.0), min(max(high, 0.6), 1.02))
-    kinds = sorted(drift["kind"].unique(), key=lambda kind: (_place(kind), kind))
-    return [_panel(drift[drift["kind"] == kind], kind, shown, span) for kind in kinds]
+    kinds = [kind for kind in KINDS if (drift["kind"] == kind).any()]
+    return [_panel(_drawn(drift[drift["kind"] == kind], kind), kind, shown, span) for kind in kinds]
 
 
 def drift_legend(drift: pd.DataFrame, names: Sequence[str]) -> tuple[Key, ...]:
@@ -47,7 +51,7 @@ def drift_legend(drift: pd.DataFrame, names: Sequence[str]) -> tuple[Key, ...]:
 
 
 def _panel(rows: pd.DataFrame, kind: str, shown: Sequence[str], span: Span) -> Figure:
-    title, axis = KINDS.get(kind, (kind, kind))
+    title, axis = KINDS[kind]
     levels = sorted({NO_DRIFT, *(float(level) for level in rows["level"])})
     room = 0.04 * (levels[-1] - levels[0] or 1.0)
     frame = Frame(
@@ -86,5 +90,6 @@ def _styled(shown: Sequence[str]) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _place(kind: str) -> int:
-    return list(KINDS).index(kind) if kind in KINDS else len(KINDS)
+def _drawn(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """The rows with their levels on an axis whose 0 is no drift."""
+    return rows.assign(level=np.log2(rows["level"])) if kind in FACTORS else rows
