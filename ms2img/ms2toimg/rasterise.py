@@ -20,7 +20,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from ms2img.ms2toimg.points import Floats, Points
+from ms2img.ms2toimg.intensities import Floats
+from ms2img.ms2toimg.points import Points
 from ms2img.ms2toimg.render_config import RenderConfig
 from ms2img.ms2toimg.resize import Bytes, Indices, Neighbours, blend
 

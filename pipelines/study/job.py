@@ -274,7 +274,8 @@ def _require_ours(ledger: StudyLedger, config: StudyConfig) -> None:
     about = ledger.about()
     where = ledger.out.location
     if about is None:
-        ours = (LEASE_NAME, *(f"{name}/" for name in ("data", "images", "features", WORDS_FOLDER)))  # a dry run made them
+        # What a dry run has made, or a study that was stopped before its first cell.
+        ours = (LEASE_NAME, *(f"{name}/" for name in ("data", "images", "features", WORDS_FOLDER)))
         foreign = next((name for name in ledger.out.names() if not name.startswith(ours)), None)
         if foreign is not None:
             raise UsageError(f"{where}: is not empty and holds no study (it has {foreign}); give --out a new folder")
