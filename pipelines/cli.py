@@ -27,6 +27,7 @@ from pipelines.demo import DemoConfig, demo
 from pipelines.drift import DriftConfig, drift_command
 from pipelines.explain import ExplainConfig
 from pipelines.explain_command import explain_command
+from pipelines.failure_limit import SHOWN, warn_of_failures
 from pipelines.feature_table.command import features_command
 from pipelines.feature_table.config import FeaturesConfig
 from pipelines.models import ModelsConfig
@@ -44,7 +45,6 @@ from pipelines.train import TrainConfig
 
 INTERRUPTED = 130
 SHOWN_FINDINGS = 15  # of a quality control; findings.csv has all
-SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
 
 app = typer.Typer(
     help="Mass-spectrometry runs to images, a CNN on them, and the model back from a registry.",
@@ -81,11 +81,7 @@ def _convert(config: ConvertConfig, output: Output) -> Result:
     if config.verify:
         return verify(config, output)
     summary = convert(config, quiet=output.quiet, notice=output.warn)
-    for row in summary.errors[:SHOWN_FAILURES]:
-        place = f"{row['path']}, {row['position']}" if row["position"] else row["path"]
-        output.warn(f"{row['sample_id']}: {place}: {row['message']} [{row['code']}]")
-    if summary.failed > SHOWN_FAILURES:
-        output.warn(f"... and {summary.failed - SHOWN_FAILURES} more in {summary.output}/errors.parquet")
+    warn_of_failures(output, summary.errors, summary.output)
     output.say(
         f"{summary.converted} converted, {summary.unchanged} unchanged, {summary.failed} failed -> {summary.output}"
     )
@@ -177,10 +173,10 @@ def _predict(config: PredictConfig, output: Output) -> Result:
     from pipelines.predict import predict
 
     summary = predict(config, quiet=output.quiet)
-    for row in summary.errors[:SHOWN_FAILURES]:
+    for row in summary.errors[:SHOWN]:
         output.warn(f"{row['path']}: {row['error']}")
-    if summary.failed > SHOWN_FAILURES:
-        output.warn(f"... and {summary.failed - SHOWN_FAILURES} more: column 'error' of {summary.output}")
+    if summary.failed > SHOWN:
+        output.warn(f"... and {summary.failed - SHOWN} more: column 'error' of {summary.output}")
     output.say(
         f"{summary.predicted} scored ({summary.active} active), {summary.failed} failed, by {summary.model} "
         f"-> {summary.output}"

@@ -7,12 +7,12 @@ from pydantic import Field, field_validator
 from ms2img.io.read_config import ReadOptions
 from ms2img.ms2toimg.drift_config import Drift
 from pipelines.command import Output, Result
+from pipelines.failure_limit import FailureLimit, warn_of_failures
 
 KINDS = ("sample", "blank", "qc")  # of a sheet's rows
-SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
 
 
-class DriftConfig(ReadOptions, Drift):
+class DriftConfig(FailureLimit, ReadOptions, Drift):
     """Options of ``ms2img drift``."""
 
     samples: str = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
@@ -25,7 +25,6 @@ class DriftConfig(ReadOptions, Drift):
     allow_outside: bool = Field(
         default=False, description="let paths in the sheet climb above the sheet's folder by '..'"
     )
-    max_failures: int = Field(default=0, ge=0, description="exit with 3 only when more runs failed than this")
 
     @field_validator("kinds")
     @classmethod
@@ -44,15 +43,11 @@ def drift_command(config: DriftConfig, output: Output) -> Result:
     from pipelines.drift_job import drift
 
     summary = drift(config, quiet=output.quiet, notice=output.warn)
-    for row in summary.errors[:SHOWN_FAILURES]:
-        place = f"{row['path']}, {row['position']}" if row["position"] else row["path"]
-        output.warn(f"{row['sample_id']}: {place}: {row['message']} [{row['code']}]")
-    if summary.failed > SHOWN_FAILURES:
-        output.warn(f"... and {summary.failed - SHOWN_FAILURES} more in errors.parquet")
+    warn_of_failures(output, summary.errors, config.out)
     output.say(
         f"SIMULATED drift ({config.describe()}): {summary.written} written, {summary.unchanged} unchanged, "
         f"{summary.failed} failed -> {summary.sheet}"
     )
     counts = {"written": summary.written, "unchanged": summary.unchanged, "failed": summary.failed}
     values = {**counts, "samples": summary.sheet, "drift": config.describe(), "simulated": True}
-    return Result(values, status=3 if summary.failed > config.max_failures else 0)
+    return Result(values, status=3 if summary.failed > summary.allowed else 0)

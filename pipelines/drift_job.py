@@ -38,6 +38,7 @@ class DriftSummary:
     written: int
     unchanged: int
     failed: int
+    allowed: int
     sheet: str
     errors: tuple[dict[str, Any], ...]
 
@@ -167,6 +168,7 @@ class _DriftJob:
             written=len(done.written),
             unchanged=len(done.unchanged),
             failed=len(errors),
+            allowed=self._config.failures_allowed(len(self._runs)),
             sheet=join(self._out.location, SHEET),
             errors=tuple(errors),
         )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field, field_validator
 
 from ms2img.errors import UsageError
 from ms2img.ms2toimg.render_config import RenderConfig, RenderOptions, parse_size
+from pipelines.failure_limit import FailureLimit
 
 
-class ConvertConfig(RenderOptions):
+class ConvertConfig(FailureLimit, RenderOptions):
     """Options of ``ms2img convert``."""
 
     samples: str = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
@@ -22,9 +21,6 @@ class ConvertConfig(RenderOptions):
     )
     allow_outside: bool = Field(
         default=False, description="let paths in the sheet climb above the sheet's folder by '..'"
-    )
-    max_failures: str = Field(
-        default="0", description="exit with 3 only when more runs failed than this: a number, or a share like 5%"
     )
     retry_errors: bool = Field(
         default=False,
@@ -48,19 +44,6 @@ class ConvertConfig(RenderOptions):
         except UsageError as error:
             raise ValueError(str(error)) from None
         return size
-
-    @field_validator("max_failures", mode="before")
-    @classmethod
-    def _number_or_share(cls, value: object) -> str:
-        text = str(value).strip()
-        if not re.fullmatch(r"\d+|\d+(\.\d+)?\s*%", text) or (text.endswith("%") and float(text[:-1]) > 100):
-            raise ValueError("expected a number of runs like 10, or a share of them like 5%")
-        return text.replace(" ", "")
-
-    def failures_allowed(self, n_runs: int) -> int:
-        """How many of `n_runs` runs may fail."""
-        text = self.max_failures
-        return int(n_runs * float(text[:-1]) / 100) if text.endswith("%") else int(text)
 
     def render_config(self) -> RenderConfig:
         """The part of the options that decides pixels."""

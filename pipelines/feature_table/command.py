@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from pipelines.command import Output, Result
+from pipelines.failure_limit import warn_of_failures
 from pipelines.feature_table.config import FeaturesConfig
-
-SHOWN_FAILURES = 5  # bad runs named on the terminal; errors.parquet has all
 
 
 def features_command(config: FeaturesConfig, output: Output) -> Result:
@@ -15,11 +14,7 @@ def features_command(config: FeaturesConfig, output: Output) -> Result:
     from pipelines.feature_table.job import features
 
     summary = features(config, quiet=output.quiet, notice=output.warn)
-    for row in summary.errors[:SHOWN_FAILURES]:
-        place = f"{row['path']}, {row['position']}" if row["position"] else row["path"]
-        output.warn(f"{row['sample_id']}: {place}: {row['message']} [{row['code']}]")
-    if summary.failed > SHOWN_FAILURES:
-        output.warn(f"... and {summary.failed - SHOWN_FAILURES} more in {summary.output}/errors.parquet")
+    warn_of_failures(output, summary.errors, summary.output)
     similarity, counts = summary.about["similarity"], summary.about["counts"]
     if similarity == "aligned":
         output.say("the sheet names one table that is aligned already: its features and heights are taken as they are")

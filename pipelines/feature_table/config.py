@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import Field, field_validator
 
 from ms2img.io.sheet import KINDS
 from ms2img.ms2toimg.features.config import FeatureOptions
+from pipelines.failure_limit import FailureLimit
 
 
-class FeaturesConfig(FeatureOptions):
+class FeaturesConfig(FailureLimit, FeatureOptions):
     """Options of ``ms2img features``."""
 
     samples: str = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
@@ -31,9 +31,6 @@ class FeaturesConfig(FeatureOptions):
     allow_outside: bool = Field(
         default=False, description="let paths in the sheet climb above the sheet's folder by '..'"
     )
-    max_failures: str = Field(
-        default="0", description="exit with 3 only when more runs failed than this: a number, or a share like 5%"
-    )
     retry_errors: bool = Field(
         default=False, description="try every failed run again; without it, one whose file is the same stays failed"
     )
@@ -46,19 +43,6 @@ class FeaturesConfig(FeatureOptions):
         if not given <= set(KINDS):
             raise ValueError(f"expected one or more of {', '.join(KINDS)}, parted by commas")
         return ",".join(sorted(given))
-
-    @field_validator("max_failures", mode="before")
-    @classmethod
-    def _number_or_share(cls, value: object) -> str:
-        text = str(value).strip()
-        if not re.fullmatch(r"\d+|\d+(\.\d+)?\s*%", text) or (text.endswith("%") and float(text[:-1]) > 100):
-            raise ValueError("expected a number of runs like 10, or a share of them like 5%")
-        return text.replace(" ", "")
-
-    def failures_allowed(self, n_runs: int) -> int:
-        """How many of `n_runs` runs may fail."""
-        text = self.max_failures
-        return int(n_runs * float(text[:-1]) / 100) if text.endswith("%") else int(text)
 
     def feature_options(self) -> FeatureOptions:
         """The part of the options that decides features."""

@@ -134,7 +134,9 @@ def _conditions(record: StudyRecord, every: Sequence[Variant], main: str) -> dic
         levels = rows[~transferred]
         if len(levels):
             told = {"figures": drift_figures(levels, names), "legend": drift_legend(levels, names)}
-            drifts.append({"task": task, "rows": rows_of(levels), **told})
+            about = record.summary["conditions"]
+            simulated = any(about[name].get("simulated", False) for name in levels["condition"])
+            drifts.append({"task": task, "rows": rows_of(levels), "simulated": simulated, **told})
         transfers += [
             {"task": task, "text": _transfer_text(record, task, condition), "rows": rows_of(group)}
             for condition, group in rows[transferred].groupby("condition", sort=False)

@@ -6,25 +6,18 @@ finished are in the folder, and ``--resume`` goes on from there; cells that no o
 
 from __future__ import annotations
 
-import platform
+import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ms2img import __version__
 from ms2img.errors import UsageError
 from ms2img.io.dataset.lease import LEASE_NAME, Lease
 from ms2img.io.storage import folder, is_remote
-from ms2img.ms2toimg.labels import ACTIVE, BETWEEN, INACTIVE, LabelConfig, Labels, make_labels
 from pipelines.progress import Steps
 from pipelines.study import assemble
 from pipelines.study.config import TABLES, StudyConfig, StudyFile
@@ -33,19 +26,19 @@ from pipelines.study.descriptive import tables as descriptive_tables
 from pipelines.study.grid import Cell, cells_of, chosen
 from pipelines.study.ledger import TRACKING_NAME, StudyLedger
 from pipelines.study.plan import CellWork, PlannedCell, Planner, Samples
-from pipelines.study.record import DONE, StudyRecord
+from pipelines.study.record import StudyRecord
 from pipelines.study.rows import WORDS_FOLDER, Preparation
 from pipelines.study.sources import Sources
+from pipelines.study.summary import is_simulated, summary_of
+from pipelines.study.tracking import log
 from pipelines.study.work import Ended, on_ray, run_cell
 
 if TYPE_CHECKING:
-    from ms2img.tracking.studies import TrackedStudy
     from pipelines.study.forecast import Forecast
 
 Notice = Callable[[str], None]
 REPORT_NAME = "report.html"
 RECORD_FOLDER = "record"
-RECORDED_PACKAGES = ("captum", "matchms", "mlflow", "ms_entropy", "numpy", "ray", "scikit-learn", "torch")
 
 
 @dataclass(frozen=True)
@@ -137,16 +130,16 @@ class _Study:
                     store,
                     name=self.described.name,
                     config=self.config.model_dump(mode="json"),
-                    tags={"study": self.described.name, "simulated": self._simulated()},
+                    tags={"study": self.described.name, "simulated": is_simulated(self.described, self.planner)},
                     run_id=self.ledger.read_json(TRACKING_NAME).get("run_id"),
                 )
             )
             self.ledger.write(TRACKING_NAME, {"run_id": tracked.run_id})
-            ran, failed = self._work(planned, descriptive, tracked, stack)
+            ran, failed = self._work(planned, descriptive, stack)
             record = self._record(planned, descriptive)
             self.lease.require()
             self._write(record)
-            _tell(tracked, record, planned, self.notice)
+            log(tracked, record, {name: plan.work.key for name, plan in planned.items()}, self.notice)
         return StudySummary(
             record=record,
             location=self.ledger.out.location,
@@ -172,7 +165,6 @@ class _Study:
         self,
         planned: Mapping[str, PlannedCell],
         descriptive: Sequence[Descriptive],
-        tracked: TrackedStudy,
         stack: ExitStack,
     ) -> tuple[int, dict[str, str]]:
         """Do what is missing of what was asked for; number of cells done, and why others failed."""
@@ -212,42 +204,8 @@ class _Study:
             **tables,
             **assemble.descriptive_tables([each for each in figures if each is not None]),
             comparisons=comparisons(tables["cells"], tables["metrics"]),
-            summary=self._summary(tables["cells"]),
+            summary=summary_of(self.described, self.planner, self.sources, tables["cells"]),
         )
-
-    def _summary(self, cells: Any) -> dict[str, Any]:
-        described = self.described
-        versions = {name: metadata.version(name) for name in RECORDED_PACKAGES}
-        return {
-            "name": described.name,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": float(np.nansum(cells["seconds"])),
-            "simulated": self._simulated(),
-            "versions": {"ms2img": __version__, "python": platform.python_version(), **versions},
-            "folds": described.folds,
-            "seeds": list(described.seeds),
-            "main_task": described.main_task or next(iter(described.tasks)),
-            "cells": dict(Counter(cells["status"])),
-            "tasks": {name: self._task(name) for name in described.tasks},
-            "conditions": {name: condition.model_dump() for name, condition in described.conditions.items()},
-            "config": described.model_dump(mode="json", exclude_defaults=True),
-        }
-
-    def _task(self, name: str) -> dict[str, Any]:
-        spec = self.described.tasks[name]
-        sheet = self.planner.sheet(spec.data)
-        config = LabelConfig(**{key: getattr(spec, key) for key in LabelConfig.model_fields})
-        labels = make_labels(sheet, config, [run.sample_id for run in sheet.runs])
-        return {
-            **config.model_dump(),
-            "data": spec.data,
-            "samples": self.sources.sheet(spec.data),
-            "simulated": sheet.is_simulated(),
-            "counts": _counts(labels),
-        }
-
-    def _simulated(self) -> bool:
-        return any(self.planner.sheet(task.data).is_simulated() for task in self.described.tasks.values())
 
     def _write(self, record: StudyRecord) -> None:
         """The record, its tables as CSV, and the report; each file appears at once, the report last."""
@@ -308,19 +266,8 @@ def _note(failed: Mapping[str, str]) -> str:
     return f"{len(failed)} failed" if failed else ""
 
 
-def _counts(labels: Labels) -> dict[str, int]:
-    accessions = np.array(labels.accessions, dtype=object)
-    counts = {}
-    for name, value in (("active", ACTIVE), ("inactive", INACTIVE), ("between", BETWEEN)):
-        counts[f"{name}_runs"] = int(np.sum(labels.target == value))
-        counts[f"{name}_accessions"] = len(set(accessions[labels.target == value]))
-    return counts
-
-
 def _cpus() -> int:
     """CPUs that cells can use: of the cluster that is named, else of this machine."""
-    import os
-
     from pipelines.conversion.cluster_work import cluster_cpus
 
     if os.environ.get("RAY_ADDRESS"):
@@ -329,22 +276,3 @@ def _cpus() -> int:
         with connected():
             return cluster_cpus()
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _tell(tracked: TrackedStudy, record: StudyRecord, planned: Mapping[str, PlannedCell], notice: Notice) -> None:
-    """Log every finished cell and the record; a store that fails costs the log, not the study."""
-    from ms2img.tracking.store import StoreError
-
-    try:
-        done = record.cells[record.cells["status"] == DONE]
-        as_trained = record.metrics[(record.metrics["level"] == "accession") & (record.metrics["condition"] == "")]
-        for row in done.to_dict("records"):
-            scores = as_trained[as_trained["cell"] == row["cell"]]
-            means = {f"accession_{name}_mean": float(scores[name].mean()) for name in ("roc_auc", "accuracy", "f1")}
-            history = record.history[record.history["cell"] == row["cell"]].drop(columns="is_best")
-            values = {name: row[name] for name in ("task", "representation", "resolution", "model", "seed")}
-            key = planned[str(row["cell"])].work.key
-            tracked.log_cell(str(row["cell"]), key, values, history, {**means, "seconds": float(row["seconds"])})
-        tracked.log_study(record)
-    except StoreError as error:
-        notice(f"not all of the study is in the tracking store: {error}; --resume logs the rest")
