@@ -93,13 +93,17 @@ def assay(config: AssayConfig, output: Output) -> Result:
 
 
 def _require_apart(config: AssayConfig) -> None:
-    """Refuse to overwrite an input, and options of a join that is not asked for."""
+    """Refuse to overwrite an input or one output by another, and options of a join that is not asked for."""
     if config.join is None and config.joined is not None:
         raise UsageError("--joined names the joined sheet; give --join SAMPLES.csv as well")
     if config.joined is not None and suffix(config.joined) != ".csv":
         raise UsageError(f"{config.joined}: --joined is a .csv")
     inputs = {absolute(each) for each in (config.plate, config.layout, config.join) if each}
-    for written in (*_names(config.out).values(), config.joined_location()):
+    tables = tuple(_names(config.out).values())
+    joined = config.joined_location()
+    if joined and absolute(joined) in {absolute(each) for each in tables}:
+        raise UsageError(f"{joined}: would be both the joined sheet and a table of OUT; give another OUT, or --joined")
+    for written in (*tables, joined):
         if written and absolute(written) in inputs:
             raise UsageError(f"{written}: is one of the inputs; the output must be another file")
         if written and storage.is_folder(written):

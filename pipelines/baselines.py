@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PREDICTIONS, METRICS, SUMMARY = "predictions.parquet", "metrics.csv", "summary.csv"
 MULTIVARIATE, SCORES, CONFIG = "multivariate.csv", "scores.parquet", "config.yaml"
+FAILURES = "failures.csv"
+FAILED = ("representation", "model", "reason")  # its columns; the model "multivariate" is PCA and OPLS-DA of all rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,7 @@ class BaselineResults:
 
     `predictions` and `metrics` are those of a cross-validation with a column ``model``; `summary` has a row a model
     with pooled AUC and its 95 % interval; `multivariate` and `scores` are `ms2img.ms2toimg.baselines.multivariate`'s.
+    `failures` has a row, columns `FAILED`, for what could not be fitted: it is in no other table.
     """
 
     predictions: pd.DataFrame
@@ -41,11 +44,15 @@ class BaselineResults:
     summary: pd.DataFrame
     multivariate: pd.DataFrame
     scores: pd.DataFrame
+    failures: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
 class BaselinesSummary:
-    """What the command tells: its run in the store, the folder, the tables, and who took part."""
+    """What the command tells: its run in the store, the folder, the tables, and who took part.
+
+    `errors`: the rows of ``errors.parquet``, runs that could not be read; `allowed`: how many there may be.
+    """
 
     run_id: str
     output: str
@@ -53,7 +60,8 @@ class BaselinesSummary:
     counts: dict[str, int]
     simulated: bool
     left_out: tuple[str, ...]
-    failed: int
+    errors: tuple[dict[str, Any], ...]
+    allowed: int
     seconds: float
 
 
@@ -90,45 +98,64 @@ def baselines(
         counts=_counts(cohort),
         simulated=cohort.sheet.is_simulated(),
         left_out=cohort.left_out,
-        failed=len(cohort.errors),
+        errors=tuple(cohort.errors),
+        allowed=config.failures_allowed(cohort.n_read),
         seconds=time.monotonic() - started,
     )
 
 
 def compare(config: BaselinesConfig, cohort: BaselineCohort, *, quiet: bool = False) -> BaselineResults:
-    """Every model on every representation, and PCA and OPLS-DA of every table."""
+    """Every model on every representation, and PCA and OPLS-DA of every table; what cannot be fitted is named."""
     import pandas as pd
 
-    from ms2img.ms2toimg.baselines.folds import baseline_folds, out_of_fold
-    from ms2img.ms2toimg.summarise import fold_metrics
+    from ms2img.ms2toimg.baselines.multivariate import SCORES as POINTS
+    from ms2img.ms2toimg.baselines.multivariate import SUMMARY as DESCRIBED
+    from ms2img.ms2toimg.record import METRICS as SCORED
+    from ms2img.ms2toimg.record import PREDICTIONS as PREDICTED
 
-    folds = baseline_folds(cohort.labels, config.folds, seed=config.seed)
-    predictions, metrics, summary, described = [], [], [], []
-    cells = [(each, name) for each in cohort.representations for name in each.preprocessing]
+    first = ("representation", "model")
+    cells, described, failures = [], [], []
+    planned = [(each, name) for each in cohort.representations for name in each.preprocessing]
     tables = [each for each in cohort.representations if each.is_table]
-    with Steps(len(cells) + len(tables), "baselines", quiet=quiet) as progress:
-        for each, name in cells:
-            started = time.monotonic()
-            found = out_of_fold(
-                name, each.rows, cohort.labels, folds, seed=config.seed, preprocessing=each.preprocessing[name]
-            )
-            of_cell = {"representation": each.name, "model": name}
-            scored = fold_metrics(found)
-            predictions.append(found.assign(**of_cell))
-            metrics.append(scored.assign(**of_cell))
-            summary.append({**of_cell, **_summary_of(found, scored), "seconds": time.monotonic() - started})
+    with Steps(len(planned) + len(tables), "baselines", quiet=quiet) as progress:
+        for each, name in planned:
+            try:
+                cells.append(_validated(config, cohort, each, name))
+            except ValueError as error:  # how the models say that there is nothing to fit
+                failures.append((each.name, name, _first_line(error)))
             progress.advance(note=f"({each.name}, {name})")
         for each in tables:
-            described.append(_described(config, cohort, each))
+            try:
+                described.append(_described(config, cohort, each))
+            except ValueError as error:
+                failures.append((each.name, "multivariate", _first_line(error)))
             progress.advance(note=f"({each.name}, PCA and OPLS-DA)")
-    first = ["representation", "model"]
     return BaselineResults(
-        predictions=_leading(pd.concat(predictions, ignore_index=True), first),
-        metrics=_leading(pd.concat(metrics, ignore_index=True), first),
-        summary=pd.DataFrame(summary),
-        multivariate=pd.concat([table for table, _ in described], ignore_index=True),
-        scores=pd.concat([points for _, points in described], ignore_index=True),
+        predictions=_stacked([cell[0] for cell in cells], (*first, *PREDICTED)),
+        metrics=_stacked([cell[1] for cell in cells], (*first, *SCORED)),
+        summary=_stacked([cell[2] for cell in cells], first),
+        multivariate=_stacked([table for table, _ in described], (first[0], *DESCRIBED)),
+        scores=_stacked([points for _, points in described], (first[0], *POINTS)),
+        failures=pd.DataFrame(failures, columns=list(FAILED)),
     )
+
+
+def _validated(
+    config: BaselinesConfig, cohort: BaselineCohort, table: Representation, name: str
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Predictions, metrics and summary (one row) of one model on one representation."""
+    import pandas as pd
+
+    from ms2img.ms2toimg.baselines.folds import out_of_fold
+    from ms2img.ms2toimg.summarise import fold_metrics
+
+    started = time.monotonic()
+    preprocessing = table.preprocessing[name]
+    found = out_of_fold(name, table.rows, cohort.labels, cohort.folds, seed=config.seed, preprocessing=preprocessing)
+    scored = fold_metrics(found)
+    summary = pd.DataFrame([{**_summary_of(found, scored), "seconds": time.monotonic() - started}])
+    of_cell = {"representation": table.name, "model": name}
+    return found.assign(**of_cell), scored.assign(**of_cell), summary.assign(**of_cell)
 
 
 def _summary_of(predictions: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, float]:
@@ -141,7 +168,7 @@ def _summary_of(predictions: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, f
 def _described(
     config: BaselinesConfig, cohort: BaselineCohort, table: Representation
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    from ms2img.ms2toimg.baselines import default_preprocessing
+    from ms2img.ms2toimg.baselines.models import default_preprocessing
     from ms2img.ms2toimg.baselines.multivariate import describe
 
     found = describe(
@@ -151,23 +178,32 @@ def _described(
         permutations=config.permutations,
         seed=config.seed,
     )
-    of_table = {"representation": table.name}
-    first = ["representation"]
-    return _leading(found.summary.assign(**of_table), first), _leading(found.scores.assign(**of_table), first)
+    return found.summary.assign(representation=table.name), found.scores.assign(representation=table.name)
 
 
-def _leading(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The same table, these columns first."""
-    return table[[*columns, *(name for name in table.columns if name not in columns)]]
+def _stacked(tables: Sequence[pd.DataFrame], first: Sequence[str]) -> pd.DataFrame:
+    """The tables one below the other, the columns `first` first; where there is no table, these columns."""
+    import pandas as pd
+
+    stacked = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(first))
+    return stacked[[*first, *(name for name in stacked.columns if name not in first)]]
+
+
+def _first_line(error: ValueError) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _write(out: Folder, config: BaselinesConfig, cohort: BaselineCohort, results: BaselineResults) -> None:
-    """Write the tables, the runs that could not be read, and the config, last. Each file appears at once."""
-    from ms2img.io.dataset.failures import write_failures
+    """Write the tables, the runs that could not be read, and the config, last. Each file appears at once.
+
+    What an earlier command left and this one has not is deleted.
+    """
+    from ms2img.io.dataset.failures import ERRORS_NAME, write_failures
 
     write_tables(out, results)
     if config.memo:
         write_failures(out, cohort.errors)
+    out.delete([*([] if config.memo else [ERRORS_NAME]), *([FAILURES] if results.failures.empty else [])])
     out.write(CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
 
 
@@ -180,7 +216,10 @@ def write_tables(out: Folder, results: BaselineResults) -> None:
         stream = io.BytesIO()
         table.to_parquet(stream, index=False)
         out.write(name, stream.getvalue())
-    for name, table in ((METRICS, results.metrics), (SUMMARY, results.summary), (MULTIVARIATE, multivariate)):
+    texts = {METRICS: results.metrics, SUMMARY: results.summary, MULTIVARIATE: multivariate}
+    if not results.failures.empty:
+        texts[FAILURES] = results.failures
+    for name, table in texts.items():
         out.write(name, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pipelines.baselines_config import BaselinesConfig
 from pipelines.command import Output, Result
+from pipelines.failure_limit import warn_of_failures
 
 if TYPE_CHECKING:
     from pipelines.baselines import BaselineResults
@@ -30,14 +31,18 @@ def baselines_command(config: BaselinesConfig, output: Output) -> Result:
             f"{len(summary.left_out)} runs with a value are left out, as some table has no row of them: "
             f"{summary.left_out[0]}, ..."
         )
+    warn_of_failures(output, summary.errors, config.out)
     output.show(_auc_table(results))
     for row in results.multivariate.to_dict("records"):
         if row["method"] == "oplsda":
             output.say(_of_oplsda(row, config.permutations))
+    unfitted = results.failures.to_dict("records")
+    for row in unfitted:
+        output.warn(f"{row['representation']}, {row['model']}: could not be fitted: {row['reason']}")
     output.say(f"-> {summary.output} (run {summary.run_id})")
-    failed = summary.failed > config.max_failures
-    if failed:
-        output.say(f"{summary.failed} runs could not be read, more than --max-failures allows: exit status 3")
+    failed = len(summary.errors)
+    if failed > summary.allowed:
+        output.say(f"{failed} runs could not be read, more than --max-failures allows: exit status 3")
     return Result(
         {
             "run_id": summary.run_id,
@@ -45,12 +50,13 @@ def baselines_command(config: BaselinesConfig, output: Output) -> Result:
             "simulated": summary.simulated,
             "counts": counts,
             "left_out": len(summary.left_out),
-            "failed": summary.failed,
+            "failed": failed,
+            "not_fitted": unfitted,
             "models": _plain(results.summary.to_dict("records")),
             "multivariate": _plain(results.multivariate.drop(columns="q2y_permuted").to_dict("records")),
             "seconds": round(summary.seconds, 1),
         },
-        status=3 if failed else 0,
+        status=3 if unfitted or failed > summary.allowed else 0,
     )
 
 

@@ -6,12 +6,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from ms2img.io.read_config import ReadOptions
+from ms2img.ms2toimg.baselines import MODELS
 from ms2img.ms2toimg.labels import LabelConfig
+from pipelines.failure_limit import FailureLimit
 
-MODELS = ("forest", "logistic", "boosting", "oplsda", "pca")  # `ms2img.ms2toimg.baselines.MODELS`, without scikit-learn
 
-
-class BaselinesConfig(LabelConfig):
+class BaselinesConfig(FailureLimit, ReadOptions, LabelConfig):
     """Options of ``ms2img baselines``."""
 
     features: tuple[str, ...] = Field(
@@ -29,13 +30,10 @@ class BaselinesConfig(LabelConfig):
     memo: bool = Field(
         False, description="add counts of fragments and losses, without alignment (MEMO), read from the sheet's runs"
     )
-    max_failures: int = Field(
-        0, ge=0, description="exit with 3 only when more runs than this could not be read for --memo"
-    )
     out: str = Field(
         "baselines",
         description="folder to write: predictions.parquet, metrics.csv, summary.csv, multivariate.csv, scores.parquet, "
-        "config.yaml, with --memo also errors.parquet",
+        "config.yaml, with --memo also errors.parquet, failures.csv where a model could not be fitted",
     )
     allow_outside: bool = Field(False, description="let paths in the sheet climb above the sheet's folder by '..'")
 
@@ -67,3 +65,7 @@ class BaselinesConfig(LabelConfig):
     def label_config(self) -> LabelConfig:
         """The part that decides labels."""
         return LabelConfig(**{name: getattr(self, name) for name in LabelConfig.model_fields})
+
+    def read_options(self) -> ReadOptions:
+        """The part that decides how --memo reads runs."""
+        return ReadOptions(**{name: getattr(self, name) for name in ReadOptions.model_fields})

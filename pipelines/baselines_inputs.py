@@ -15,9 +15,10 @@ from ms2img.io.dataset.features import load_features
 from ms2img.io.dataset.images import load_images
 from ms2img.io.read import read_runs
 from ms2img.io.sheet import Run, Sheet
-from ms2img.ms2toimg.baselines import PIXELS, WORDS, Matrix, Preprocessing, default_preprocessing
-from ms2img.ms2toimg.baselines.folds import baseline_folds
-from ms2img.ms2toimg.baselines.models import TAKES_SPARSE
+from ms2img.learn.splits import Fold
+from ms2img.ms2toimg.baselines.folds import shared_folds
+from ms2img.ms2toimg.baselines.models import PIXELS, TAKES_SPARSE, WORDS, default_preprocessing
+from ms2img.ms2toimg.baselines.preprocessing import Matrix, Preprocessing
 from ms2img.ms2toimg.labels import Labels, make_labels
 from ms2img.ms2toimg.memo import MemoConfig, memo_matrix, memo_words
 from pipelines.baselines_config import BaselinesConfig
@@ -52,13 +53,16 @@ class Representation:
 class BaselineCohort:
     """The labelled runs that every representation has, and each representation in their order.
 
-    `left_out`: labelled runs that some representation lacks. `errors`: rows of `ms2img.io.schema.ERRORS`.
+    `folds`: dealt over all labelled runs of the sheet. `left_out`: labelled runs that some representation lacks.
+    `n_read`: how many runs --memo was to read. `errors`: of those, rows of `ms2img.io.schema.ERRORS`.
     """
 
     sheet: Sheet
     labels: Labels
+    folds: tuple[Fold, ...]
     representations: tuple[Representation, ...]
     left_out: tuple[str, ...]
+    n_read: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -72,24 +76,26 @@ def load_cohort(config: BaselinesConfig, *, quiet: bool = False) -> BaselineCoho
     for each in loaded:
         if not {run.sample_id for run in sheet.runs} & set(each.sample_ids):
             raise UsageError(f"{each.source}: has no run of {config.samples}; was it made from another sheet?")
-    labelled = [
-        run for run, value in zip(sheet.runs, values, strict=True) if run.kind == "sample" and np.isfinite(value)
-    ]
-    shared = [run for run in labelled if all(run.sample_id in set(each.sample_ids) for each in loaded)]
+    runs = [run for run, value in zip(sheet.runs, values, strict=True) if run.kind == "sample" and np.isfinite(value)]
+    everywhere = set.intersection(*(set(each.sample_ids) for each in loaded))
+    shared = [run for run in runs if run.sample_id in everywhere]
+    labelled = make_labels(sheet, config.label_config(), [run.sample_id for run in runs])
     labels = make_labels(sheet, config.label_config(), [run.sample_id for run in shared])
-    baseline_folds(labels, config.folds, seed=config.seed)  # before the runs are read
+    folds = shared_folds(labelled, labels, config.folds, seed=config.seed)  # before the runs are read
     errors: list[dict[str, Any]] = []
     if config.memo:
         words, errors = _words(shared, config, quiet=quiet)
         loaded.append(words)
         labels = make_labels(sheet, config.label_config(), words.sample_ids)
-        baseline_folds(labels, config.folds, seed=config.seed)
+        folds = shared_folds(labelled, labels, config.folds, seed=config.seed)
     used = set(labels.sample_ids)
     return BaselineCohort(
         sheet,
         labels,
+        tuple(folds),
         tuple(each.of(labels.sample_ids) for each in loaded),
-        tuple(run.sample_id for run in labelled if run.sample_id not in used),
+        tuple(run.sample_id for run in runs if run.sample_id not in used),
+        len(shared) if config.memo else 0,
         errors,
     )
 
@@ -130,7 +136,7 @@ def _words(runs: Sequence[Run], config: BaselinesConfig, *, quiet: bool) -> tupl
     memo, read, errors = MemoConfig(), [], []
 
     def counted(done: Callable[[], None]) -> Any:
-        for run, spectra in read_runs(runs):
+        for run, spectra in read_runs(runs, config.read_options()):
             done()
             if isinstance(spectra, RunError):
                 errors.append(failure(run, "read", spectra, ""))
@@ -139,6 +145,11 @@ def _words(runs: Sequence[Run], config: BaselinesConfig, *, quiet: bool) -> tupl
             yield memo_words(spectra.table, memo)
 
     with Steps(len(runs), "memo", quiet=quiet) as progress:
-        matrix, _ = memo_matrix(counted(progress.advance))
+        matrix, words = memo_matrix(counted(progress.advance))
+    if not words:
+        raise UsageError(
+            f"{config.samples}: --memo finds no word in the {len(read)} of {len(runs)} runs that can be read: "
+            f"none has a spectrum of {memo.min_peaks} peaks or more; leave --memo out"
+        )
     preprocessing = dict.fromkeys(names, WORDS)
     return Representation(MEMO, config.samples, memo.fingerprint(), tuple(read), matrix, preprocessing), errors

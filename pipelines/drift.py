@@ -5,11 +5,10 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from ms2img.io.read_config import ReadOptions
+from ms2img.io.sheet import KINDS
 from ms2img.ms2toimg.drift_config import Drift
 from pipelines.command import Output, Result
 from pipelines.failure_limit import FailureLimit, warn_of_failures
-
-KINDS = ("sample", "blank", "qc")  # of a sheet's rows
 
 
 class DriftConfig(FailureLimit, ReadOptions, Drift):
@@ -20,7 +19,7 @@ class DriftConfig(FailureLimit, ReadOptions, Drift):
     kinds: tuple[str, ...] = Field(
         default=("sample",),
         min_length=1,
-        description="kinds of run to copy (sample, blank, qc); others are left out of the new sheet",
+        description="kinds of the sheet's rows to copy, parted by commas: sample, blank, qc; others are left out",
     )
     allow_outside: bool = Field(
         default=False, description="let paths in the sheet climb above the sheet's folder by '..'"
@@ -28,10 +27,11 @@ class DriftConfig(FailureLimit, ReadOptions, Drift):
 
     @field_validator("kinds")
     @classmethod
-    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        if not set(kinds) <= set(KINDS):
-            raise ValueError(f"expected of {', '.join(KINDS)}")
-        return kinds
+    def _known_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        given = tuple(dict.fromkeys(kind.strip() for each in kinds for kind in each.split(",")))
+        if not set(given) <= set(KINDS):
+            raise ValueError(f"expected one or more of {', '.join(KINDS)}, parted by commas")
+        return given
 
     def read_options(self) -> ReadOptions:
         """The part that decides how runs are read."""

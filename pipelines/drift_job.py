@@ -29,6 +29,7 @@ SHEET, CONFIG = "samples.csv", "config.yaml"
 DRIFT_COLUMN = "simulated_drift"  # of the new sheet: what was changed, in words
 REPLACED = ("quant_path", "column", "format")  # columns of the sheet: a copy is one MGF a run
 TASKS_PER_CORE = 8  # (ours) so that all cores end together
+SPLIT_RUNS = 64  # runs of one file a task (ours, as `ms2img features`): each task reads the whole file
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,14 @@ def drift(config: DriftConfig, *, quiet: bool = False, notice: Callable[[str], N
     require_access(path for run in runs for path in (run.path, run.quant_path) if path)
     _require_same(out, config)
     with Lease(out, notice) as lease:
+        _require_same(out, config)  # a job that ended in between may have written other options
         return _DriftJob(config, sheet, runs, out, lease).run(quiet=quiet)
 
 
 def _require_not_its_own(out: Folder, runs: Sequence[Run]) -> None:
     """Refuse to drift a copy into itself: the second time it would drift twice."""
-    inside = next((run.path for run in runs if run.path.startswith(join(out.location, RUNS))), None)
+    copies = join(out.location, RUNS).rstrip("/") + "/"
+    inside = next((run.path for run in runs if _resolved(run.path).startswith(copies)), None)
     if inside is not None:
         raise UsageError(f"{out.location}: holds {inside}, which is to be copied; give OUT another folder")
 
@@ -147,9 +150,8 @@ class _DriftJob:
         from pipelines.conversion.cluster_work import cluster_cpus, on_workers
 
         with connected():
-            size = max(1, len(groups) // (TASKS_PER_CORE * cluster_cpus()))
-            parts = [groups[start : start + size] for start in range(0, len(groups), size)]
-            for result in on_workers(parts, partial(run_task, settings=self._settings)):
+            tasks = parted(groups, cluster_cpus())
+            for result in on_workers(tasks, partial(run_task, settings=self._settings)):
                 self._done.add(result)
                 progress.advance(result.n_runs, note=f"{len(self._done.failed)} failed" if self._done.failed else "")
 
@@ -185,6 +187,17 @@ class _DriftJob:
         return rows
 
 
+def parted(groups: Sequence[RunGroup], cores: int) -> list[list[RunGroup]]:
+    """Part groups into tasks, in their order; of a file of many runs each part reads it again."""
+    parts = [
+        RunGroup(group.runs[start : start + SPLIT_RUNS], group.statuses, group.hashes)
+        for group in groups
+        for start in range(0, len(group.runs), SPLIT_RUNS)
+    ]
+    size = max(1, len(parts) // (TASKS_PER_CORE * cores))
+    return [parts[start : start + size] for start in range(0, len(parts), size)]
+
+
 def drifted_sheet(sheet: Sheet, complete: set[str], drift: Drift) -> str:
     """The sheet of the copies as CSV: every column but those of the files, its rows in order, marked as simulated."""
     rows = [index for index, run in enumerate(sheet.runs) if run.sample_id in complete]
@@ -194,6 +207,11 @@ def drifted_sheet(sheet: Sheet, complete: set[str], drift: Drift) -> str:
     before = table[DRIFT_COLUMN] if DRIFT_COLUMN in table else [None] * len(rows)
     table[DRIFT_COLUMN] = [drift.describe() if pd.isna(old) else f"{old}; {drift.describe()}" for old in before]
     return table.to_csv(index=False, lineterminator="\n")
+
+
+def _resolved(path: str) -> str:
+    """A local path with its links followed, as a `Folder` has its location; an S3 one as it is."""
+    return path if is_remote(path) else str(Path(path).resolve())
 
 
 def _paths(run: Run) -> list[str]:

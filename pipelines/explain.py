@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import Field
 
 from ms2img.config import Config
-from ms2img.errors import RunError, UsageError
+from ms2img.errors import Code, RunError, UsageError
 from ms2img.io import storage
 from ms2img.ms2toimg.explain.methods import Method
 from pipelines.predict import input_frame
@@ -26,28 +24,9 @@ if TYPE_CHECKING:
     from ms2img.io.sheet import Run
     from ms2img.ms2toimg.explain.explanation import Explanation
     from ms2img.ms2toimg.predictor import Predictor
+    from pipelines.explain_tables import Explained
 
-TOP_CSV, PAIRS_PARQUET, RUNS_CSV, CONFIG_YAML = "top.csv", "pairs.parquet", "runs.csv", "config.yaml"
 SHOWN_NAMES = 3  # of the runs that there are, in a refusal
-#: Columns of ``runs.csv``, one row a run.
-RUN_COLUMNS = (
-    "sample_id",
-    "path",
-    "probability",
-    "label",
-    "threshold",
-    "probability_without_top",
-    "logit",
-    "black_logit",
-    "explained",
-    "rest",
-    "n_pairs",
-    "picture",
-    "model",
-    "model_version",
-    "simulated",
-    "error",
-)
 
 
 class ExplainConfig(Config):
@@ -75,17 +54,13 @@ class ExplainConfig(Config):
         "occlusion do not, and serve to compare",
     )
     pair_tolerance: float = Field(
-        0.02, ge=0, le=1, description="peaks of several spectra within this m/z of each other are one pair"
+        0.02,
+        ge=0,
+        le=1,
+        description="peaks of several spectra are one pair as long as their precursors, from the lowest m/z on, and "
+        "within these their fragments span at most this m/z; the first beyond begins the next",
     )
     allow_outside: bool = Field(False, description="let paths in the sheet climb above the sheet's folder by '..'")
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """One run of the job: its row of ``runs.csv`` and, unless it failed, its pairs, best first."""
-
-    row: dict[str, Any]
-    pairs: pd.DataFrame | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +80,11 @@ class ExplainSummary:
         """The rows of the runs that failed."""
         return [each.row for each in self.runs if each.row["error"]]
 
+    @property
+    def incomplete(self) -> list[str]:
+        """The runs whose pairs do not add up to the score, by sample_id."""
+        return [each.row["sample_id"] for each in self.runs if each.row["complete"] is False]
+
 
 def explain(config: ExplainConfig, *, quiet: bool = False) -> ExplainSummary:
     """Explain the runs and write tables and pictures below ``config.out``; a bad run is a row with ``error``.
@@ -114,6 +94,7 @@ def explain(config: ExplainConfig, *, quiet: bool = False) -> ExplainSummary:
     from ms2img.ms2toimg.explain.attribution import require_captum
     from ms2img.tracking import flavor
     from ms2img.tracking.pull import pulled
+    from pipelines.explain_tables import ExplanationTables
 
     require_captum()
     storage.require_access([*config.input, config.out])
@@ -125,16 +106,17 @@ def explain(config: ExplainConfig, *, quiet: bool = False) -> ExplainSummary:
     about = {"model": source.uri, "model_version": predictor.model_version}
     about |= {"assay": card["assay"], "simulated": card["simulated"]}
     explained = []
-    with Steps(len(runs), "explain", quiet=quiet) as progress:
+    with Steps(len(runs), "explain", quiet=quiet) as progress, ExplanationTables(out) as tables:
         for number, run, spectra in _read(runs, predictor):
-            each, picture = _explain(run, spectra, predictor, config, about)
-            if picture is not None:
+            each, pairs, picture = _explain(run, spectra, predictor, config, about)
+            if pairs is not None and picture is not None:
                 each.row["picture"] = _picture_name(number, run.sample_id)
                 out.write(each.row["picture"], picture)
+                tables.add(run.sample_id, pairs)
             explained.append((number, each))
             progress.advance()
-    ordered = tuple(each for _, each in sorted(explained, key=lambda item: item[0]))
-    _write(out, config, ordered)
+        ordered = tuple(each for _, each in sorted(explained, key=lambda item: item[0]))
+        tables.commit(ordered, config.model_dump(mode="json"))
     return ExplainSummary(
         runs=ordered,
         assay=card["assay"],
@@ -202,28 +184,43 @@ def _read(runs: Sequence[Run], predictor: Predictor) -> Iterator[tuple[int, Run,
 
 def _explain(
     run: Run, spectra: RunSpectra | RunError, predictor: Predictor, config: ExplainConfig, about: dict[str, Any]
-) -> tuple[Explained, bytes | None]:
-    """One run: its row and pairs, and its picture as PNG."""
-    from ms2img.ms2toimg.explain.deletion import probabilities_without
-    from ms2img.ms2toimg.explain.explanation import explain_run
-    from pipelines.report.explain_picture import draw
+) -> tuple[Explained, pd.DataFrame | None, bytes | None]:
+    """One run: its row and best pairs, all its pairs, and its picture as PNG."""
+    from pipelines.explain_tables import RUN_COLUMNS, Explained
 
     row: dict[str, Any] = dict.fromkeys(RUN_COLUMNS)
     row.update((name, about[name]) for name in ("model", "model_version", "simulated"))
     row.update(sample_id=run.sample_id, path=run.path, threshold=predictor.threshold, error="")
     try:
-        if isinstance(spectra, RunError):
-            raise spectra
-        found = explain_run(run, spectra, predictor, method=config.method, tolerance=config.pair_tolerance)
+        numbers, pairs, picture = _explanation(run, spectra, predictor, config, about)
     except RunError as error:
         place = f"{error.position}: " if error.position else ""
         row.update(error=f"{error.code}: {place}{error.message}")
-        return Explained(row, None), None
-    top = range(min(config.top, len(found.pairs)))
-    left = probabilities_without(found, spectra.table, predictor, top, [len(top)])[0]
-    row.update(_numbers(found), probability_without_top=float(left))
-    picture = draw(found, predictor, config.top, about, probability_without_top=float(left))
-    return Explained(row, found.pairs), picture
+        return Explained(row, None), None, None
+    return Explained(row | numbers, pairs.head(config.top).copy()), pairs, picture
+
+
+def _explanation(
+    run: Run, spectra: RunSpectra | RunError, predictor: Predictor, config: ExplainConfig, about: dict[str, Any]
+) -> tuple[dict[str, Any], pd.DataFrame, bytes]:
+    """The numbers of a run's row, its pairs, best first, and its picture; raises the run's `RunError`."""
+    from ms2img.ms2toimg.explain.deletion import probabilities_without
+    from ms2img.ms2toimg.explain.explanation import explain_run
+    from pipelines.report.explain_picture import draw
+
+    if isinstance(spectra, RunError):
+        raise spectra
+    try:
+        found = explain_run(run, spectra, predictor, method=config.method, tolerance=config.pair_tolerance)
+        top = range(min(config.top, len(found.pairs)))
+        left = float(probabilities_without(found, spectra.table, predictor, top, [len(top)])[0])
+        picture = draw(found, predictor, config.top, about, probability_without_top=left)
+    except RunError:
+        raise
+    except Exception as error:  # a defect of ours must cost one run, not a job of many
+        reason = next(iter(f"{type(error).__name__}: {error}".splitlines()))
+        raise RunError(Code.INTERNAL, reason, path=run.path) from error
+    return _numbers(found) | {"probability_without_top": left}, found.pairs, picture
 
 
 def _numbers(found: Explanation) -> dict[str, Any]:
@@ -235,6 +232,7 @@ def _numbers(found: Explanation) -> dict[str, Any]:
         "black_logit": logits.black_logit,
         "explained": float(found.pairs["attribution"].sum()),
         "rest": found.rest,
+        "complete": found.is_complete,
         "n_pairs": len(found.pairs),
     }
 
@@ -242,24 +240,6 @@ def _numbers(found: Explanation) -> dict[str, Any]:
 def _picture_name(number: int, sample_id: str) -> str:
     """A name that is a file name anywhere and differs from run to run, whatever the sample is called."""
     return f"{number + 1:03d}-{re.sub(r'[^A-Za-z0-9._-]', '_', sample_id)[:80]}.png"
-
-
-def _write(out: storage.Folder, config: ExplainConfig, runs: Sequence[Explained]) -> None:
-    """Write the tables; each file appears at once, ``runs.csv`` last."""
-    import pandas as pd
-
-    from ms2img.ms2toimg.explain.pairs import COLUMNS
-
-    tables = [each.pairs.assign(sample_id=each.row["sample_id"]) for each in runs if each.pairs is not None]
-    columns = ["sample_id", *COLUMNS]
-    pairs = pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-    stream = io.BytesIO()
-    pairs.to_parquet(stream, index=False)
-    out.write(PAIRS_PARQUET, stream.getvalue())
-    out.write(TOP_CSV, pairs[pairs["rank"] <= config.top].to_csv(index=False, lineterminator="\n").encode())
-    out.write(CONFIG_YAML, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
-    table = pd.DataFrame([each.row for each in runs], columns=list(RUN_COLUMNS)).astype({"n_pairs": "Int64"})
-    out.write(RUNS_CSV, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _require_folder(out: str) -> None:

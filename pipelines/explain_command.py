@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from pipelines.command import Output, Result
-from pipelines.explain import RUNS_CSV, TOP_CSV, ExplainConfig, Explained, ExplainSummary, explain
+from pipelines.explain import ExplainConfig, ExplainSummary, explain
 
-SHOWN_PAIRS = 10  # on the terminal; top.csv has --top, pairs.parquet all
+if TYPE_CHECKING:
+    from pipelines.explain_tables import Explained
+
+SHOWN_PAIRS = 10  # of the --top, on the terminal; top.csv has them, pairs.parquet all
 SHOWN_RUNS = 3  # of many runs, these are shown whole; runs.csv has all
 
 
 def explain_command(config: ExplainConfig, output: Output) -> Result:
     """Show which precursor-fragment pairs of a run drove its score: a ranked table and a picture."""
+    from pipelines.explain_tables import RUNS_CSV
+
     summary = explain(config, quiet=output.quiet)
     for row in summary.errors[:SHOWN_RUNS]:
         output.warn(f"{row['path']}: {row['error']}")
     if len(summary.errors) > SHOWN_RUNS:
         output.warn(f"... and {len(summary.errors) - SHOWN_RUNS} more: column 'error' of {RUNS_CSV}")
-    done = [each for each in summary.runs if each.pairs is not None]
+    if summary.incomplete:
+        names = ", ".join(summary.incomplete[:SHOWN_RUNS]) + (", ..." if len(summary.incomplete) > SHOWN_RUNS else "")
+        output.warn(
+            f"{len(summary.incomplete)} explained incompletely, the pairs do not add up to the score: {names}; columns "
+            f"'complete' and 'rest' of {RUNS_CSV}"
+        )
+    done = [each for each in summary.runs if each.top is not None]
     for each in done[:SHOWN_RUNS]:
         _show(each, summary, config, output)
     simulated = "; SIMULATED data: this says nothing of a real plant" if summary.simulated else ""
@@ -33,7 +44,9 @@ def explain_command(config: ExplainConfig, output: Output) -> Result:
 
 def _show(each: Explained, summary: ExplainSummary, config: ExplainConfig, output: Output) -> None:
     """One run: its score, its best pairs, and what the score is without them."""
-    row, pairs = each.row, each.pairs
+    from pipelines.explain_tables import TOP_CSV
+
+    row, pairs = each.row, each.top
     output.say(
         f"{row['sample_id']}: {row['label']} in {summary.assay} with probability {row['probability']:.3f} "
         f"(threshold {row['threshold']:g}); without the first {min(config.top, row['n_pairs'])} of {row['n_pairs']} "
@@ -59,7 +72,7 @@ def _show(each: Explained, summary: ExplainSummary, config: ExplainConfig, outpu
 
 def _values(summary: ExplainSummary, done: list[Explained]) -> dict[str, Any]:
     """The line of ``--json``."""
-    names = ("sample_id", "probability", "label", "probability_without_top", "picture")
+    names = ("sample_id", "probability", "label", "probability_without_top", "complete", "picture")
     values = {name: getattr(summary, name) for name in ("output", "model", "model_version", "simulated", "assay")}
     return {
         **values,

@@ -86,6 +86,14 @@ def test_a_samples_own_colour_is_taken_off_on_its_plate_only(tmp_path):
     assert value["red"] == pytest.approx((50 + 75) / 2)  # (0.8 - 0.4) / 0.8, and (0.4 - 0.1) / 0.4
 
 
+def test_equivalents_say_how_many_replicates_they_are_of(tmp_path):
+    with_standards, without = plate({"a": 50.0}, name="P1"), plate({"a": 30.0, "b": 40.0}, name="P2")
+    found = of(tmp_path, with_standards, without[without["kind"] != "standard"]).values.set_index("accession")
+    assert found[["n", "equivalents_n"]].to_numpy().tolist() == [[6, 3], [3, 0]]
+    assert found.loc["a", "equivalents"] == pytest.approx((50 - INTERCEPT) / SLOPE, rel=1e-3)
+    assert np.isnan(found.loc["b", "equivalents"])
+
+
 def test_controls_are_told_apart_from_samples(tmp_path):
     table = plate(many(2))
     table.loc[table["accession"] == "GS002", "kind"] = "control"
@@ -155,6 +163,15 @@ def test_the_range_is_the_longest_that_is_straight_by_brute_force():
         expected = max(straight, key=straight.get) if straight else (20, 160)
         assert (curve.low, curve.high) == expected
         assert curve.linear == bool(straight)
+
+
+def test_a_straight_fall_does_not_hide_a_rise():
+    rise, fall = np.arange(4) * 20.0 + [0.0, 1.0, -1.0, 0.0], np.arange(1, 5) * -15.0
+    response = np.repeat(np.concatenate([rise, rise[-1] + fall]), 3)
+    curve = fit_curve(LEVEL, response, AssayOptions(), where="")
+    assert (curve.low, curve.high, curve.linear) == (20, 80, True)
+    line = stats.linregress(LEVEL[:12], response[:12])
+    assert (curve.slope, curve.r2) == pytest.approx((line.slope, line.rvalue**2))
 
 
 def test_a_given_range_is_taken_and_a_bent_curve_is_said_to_be_bent(tmp_path):

@@ -221,6 +221,12 @@ def test_a_wrong_grid_or_layout_is_refused(tmp_path, grid, layout, message):
         (["--join", "{sheet}", "--name", "../x"], "name: "),
         (["--join", "{other}"], "none of its accessions .b. is one of the plates .a.; both must be written alike"),
         (["--join", "{sheet}", "--joined", "{sheet}"], "is one of the inputs"),
+        (
+            ["--join", "{sheet}", "--joined", "{folder}/x.csv"],
+            "x.csv: would be both the joined sheet and a table of OUT",
+        ),
+        (["--join", "{sheet}", "--joined", "{folder}/x.wells.csv"], "x.wells.csv: would be both .* or --joined"),
+        (["--join", "{sheet}", "--joined", "{folder}/sub/../x.plates.csv"], "x.plates.csv: would be both"),
         (["--join", "{sheet}", "--joined", "{folder}/x.parquet"], "--joined is a .csv"),
         (["--joined", "{folder}/x.csv"], "give --join SAMPLES.csv as well"),
         (["--join", "{sheet}", "--join-value", "equivalents"], "no equivalents to join; equivalents need standards"),
@@ -245,3 +251,10 @@ def test_an_output_that_would_overwrite_the_plate_is_refused(tmp_path):
     (tmp_path / "x.wells.csv").write_text(GOOD)
     assert assay(tmp_path / "x.wells.csv", tmp_path / "x.csv") == 2
     assert (tmp_path / "x.wells.csv").read_text() == GOOD
+
+
+def test_an_out_of_the_joined_sheets_own_name_is_refused(tmp_path, sheet, capsys):
+    path = write_tidy(tmp_path / "plate.csv", plate(many(12)))
+    assert assay(path, tmp_path / "samples-dpph.csv", "--join", sheet, "--name", "dpph") == 2
+    assert "samples-dpph.csv: would be both the joined sheet and a table of OUT" in capsys.readouterr().err
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["plate.csv", "samples.csv"]

@@ -28,8 +28,8 @@ from ms2img.io.dataset.shards import checksum
 from ms2img.io.formats.quant import read_pair
 from ms2img.io.sheet import Sheet
 from ms2img.io.storage import folder
-from ms2img.ms2toimg.baselines import DEFAULTS, make_baseline
 from ms2img.ms2toimg.baselines.folds import baseline_folds, training_rows
+from ms2img.ms2toimg.baselines.models import DEFAULTS, make_baseline
 from ms2img.ms2toimg.baselines.multivariate import describe
 from ms2img.ms2toimg.baselines.preprocessing import fit_preprocessing
 from ms2img.ms2toimg.labels import LabelConfig, make_labels
@@ -209,7 +209,21 @@ def test_a_run_without_a_row_is_left_out_of_everything(study, tracked, tmp_path,
     assert found.groupby("representation")["sample_id"].nunique().tolist() == [21, 21]
 
 
-def test_runs_that_cannot_be_read_are_rows_and_an_exit_status(study, tracked, tmp_path):
+def test_a_missing_accession_moves_no_other_to_another_fold(study, tracked, tmp_path):
+    """The fold of an accession is that of the whole sheet, the network's, whatever a table lacks."""
+    heights = made_study(tmp_path)[1].drop(index=["P04-1", "P04-2", "P07-2"])
+    write_table(tmp_path / "shorter", heights)
+    for table, out in ((study / "cosine", "whole"), (tmp_path / "shorter", "part")):
+        arguments = ["baselines", str(table), "--samples", str(study / "samples.csv"), "--assay", "dpph", "-q"]
+        assert cli.main([*arguments, "--models", "logistic", "--permutations", "0", "--folds", "3", "--out", out]) == 0
+    whole, part = (
+        pd.read_parquet(f"{out}/predictions.parquet").set_index("sample_id")["fold"] for out in ("whole", "part")
+    )
+    assert set(whole.index) - set(part.index) == {"P04-1", "P04-2", "P07-2"}
+    assert part.to_dict() == whole[part.index].to_dict()
+
+
+def test_runs_that_cannot_be_read_are_rows_and_an_exit_status(study, tracked, tmp_path, capsys):
     for path in study.glob("*.mgf"):
         (tmp_path / path.name).write_text(path.read_text())
     (tmp_path / "P05-1.mgf").unlink()
@@ -231,7 +245,67 @@ def test_runs_that_cannot_be_read_are_rows_and_an_exit_status(study, tracked, tm
     errors = pd.read_parquet(tmp_path / "baselines" / "errors.parquet")
     assert errors[["sample_id", "code"]].to_numpy().tolist() == [["P05-1", "not-found"]]
     assert "P05-1" not in set(pd.read_parquet(tmp_path / "baselines" / "predictions.parquet")["sample_id"])
+    assert "P05-1" in capsys.readouterr().err
     assert cli.main([*arguments, "--max-failures", "1"]) == 0
+    assert cli.main([*arguments, "--max-failures", "4%"]) == 3
+    assert cli.main([*arguments, "--max-failures", "5%"]) == 0
+    arguments.remove("--memo")
+    assert cli.main(arguments) == 0
+    assert not (tmp_path / "baselines" / "errors.parquet").exists()  # of the command before
+    assert "P05-1" in set(pd.read_parquet(tmp_path / "baselines" / "predictions.parquet")["sample_id"])
+
+
+def with_runs(study: Path, where: Path, *, charge: str = "", short: bool = False) -> list[str]:
+    """The arguments for the study's table and a copy of its runs, changed as wanted."""
+    for path in study.glob("*.mgf"):
+        text = path.read_text()
+        if short:  # spectra of one peak
+            text = "\n".join([*text.splitlines()[:4], "END IONS\n"])
+        (where / path.name).write_text(text.replace("RTINSECONDS", f"{charge}RTINSECONDS"))
+    (where / "samples.csv").write_text((study / "samples.csv").read_text())
+    arguments = ["baselines", str(study / "cosine"), "--samples", str(where / "samples.csv"), "--assay", "dpph"]
+    return [*arguments, "--folds", "3", "--models", "logistic", "--permutations", "0", "--memo"]
+
+
+def test_runs_are_read_for_memo_with_the_options_given(study, tracked, tmp_path, capsys):
+    arguments = with_runs(study, tmp_path, charge="CHARGE=1-\n")
+    assert cli.main([*arguments, "-q", "--polarity", "negative"]) == 0
+    assert cli.main([*arguments, "-q", "--polarity", "positive"]) == 2  # no run has such spectra
+    assert "0 of 24 runs that can be read" in capsys.readouterr().err
+
+
+def test_runs_without_a_word_are_refused_before_anything_is_fitted(study, tracked, tmp_path, capsys):
+    assert cli.main([*with_runs(study, tmp_path, short=True), "-q"]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "--memo finds no word in the 24 of 24 runs that can be read" in line
+    assert len(line.splitlines()) == 1
+    assert not (tmp_path / "baselines").exists()
+
+
+def test_a_model_that_cannot_be_fitted_is_named_and_the_others_go_on(study, tracked, tmp_path, capsys):
+    heights = made_study(tmp_path)[1]
+    write_table(tmp_path / "flat", heights * 0 + 1, similarity="entropy")  # no feature tells any run from another
+    arguments = ["baselines", str(study / "cosine"), str(tmp_path / "flat"), "--samples", str(study / "samples.csv")]
+    arguments += ["--assay", "dpph", "--folds", "3", "--models", "oplsda", "--permutations", "0"]
+    assert cli.main([*arguments, "--models", "logistic", "--json"]) == 3
+    told, shown = capsys.readouterr()
+    assert "entropy, oplsda: could not be fitted: no variation in the rows goes with the target" in shown
+    out = tmp_path / "baselines"
+    failures = pd.read_csv(out / "failures.csv")
+    assert failures[["representation", "model"]].to_numpy().tolist() == [
+        ["entropy", "oplsda"],
+        ["entropy", "multivariate"],
+    ]
+    assert json.loads(told)["not_fitted"] == failures.to_dict("records")
+    summary = pd.read_csv(out / "summary.csv")[["representation", "model"]].to_numpy().tolist()
+    assert summary == [["cosine", "oplsda"], ["cosine", "logistic"], ["entropy", "logistic"]]
+    assert set(pd.read_csv(out / "multivariate.csv")["representation"]) == {"cosine"}
+    arguments.remove(str(study / "cosine"))
+    assert cli.main([*arguments, "-q"]) == 3  # nothing at all: tables without rows
+    assert pd.read_parquet(out / "predictions.parquet").empty
+    arguments[1] = str(study / "cosine")
+    assert cli.main([*arguments, "-q"]) == 0
+    assert not (out / "failures.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -14,15 +16,23 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from ms2img.errors import UsageError
 from ms2img.learn.fit_config import FitConfig
-from ms2img.ms2toimg.baselines import DEFAULTS, MODELS, PIXELS, WORDS, Preprocessing, make_baseline
-from ms2img.ms2toimg.baselines.folds import baseline_folds, out_of_fold
-from ms2img.ms2toimg.baselines.models import TAKES_SPARSE, default_preprocessing, total_variance
-from ms2img.ms2toimg.baselines.preprocessing import fit_preprocessing
+from ms2img.ms2toimg.baselines import MODELS
+from ms2img.ms2toimg.baselines.folds import baseline_folds, out_of_fold, shared_folds, training_rows
+from ms2img.ms2toimg.baselines.models import (
+    DEFAULTS,
+    PIXELS,
+    TAKES_SPARSE,
+    WORDS,
+    default_preprocessing,
+    make_baseline,
+    total_variance,
+)
+from ms2img.ms2toimg.baselines.preprocessing import Preprocessing, fit_preprocessing
 from ms2img.ms2toimg.cnn import CnnConfig
 from ms2img.ms2toimg.crossvalidate import plan_folds
 from ms2img.ms2toimg.labels import LabelConfig, Labels
 from ms2img.ms2toimg.summarise import fold_metrics, pooled_auc
-from pipelines.baselines_config import MODELS as OFFERED
+from pipelines.baselines_config import BaselinesConfig
 
 ACCESSIONS, REPLICATES, FEATURES = 24, 2, 40
 
@@ -35,6 +45,23 @@ def table(seed: int = 0) -> np.ndarray:
     own[::2, :6] *= 12
     runs = np.repeat(own, REPLICATES, axis=0) * np.exp(0.2 * rng.normal(size=(ACCESSIONS * REPLICATES, FEATURES)))
     return runs * np.exp(rng.normal(size=(len(runs), 1)))  # every run of another total
+
+
+def without(labels: Labels, accessions: set[str], runs: set[str] = frozenset()) -> Labels:
+    """The same without some accessions and some runs."""
+    rows = [
+        row
+        for row, (accession, run) in enumerate(zip(labels.accessions, labels.sample_ids, strict=True))
+        if accession not in accessions and run not in runs
+    ]
+    return replace(
+        labels,
+        sample_ids=tuple(labels.sample_ids[row] for row in rows),
+        accessions=tuple(labels.accessions[row] for row in rows),
+        value=labels.value[rows],
+        scaled=labels.scaled[rows],
+        target=labels.target[rows],
+    )
 
 
 def labels_of_table() -> Labels:
@@ -127,6 +154,38 @@ def test_folds_are_those_of_the_network():
     assert scored["n"].tolist() == [len(np.unique(mine.test)) // n for mine in ours for n in (REPLICATES, 1)]
 
 
+def test_what_is_missing_moves_no_other_run_to_another_fold():
+    everyone = labels_of_table()
+    dealt = baseline_folds(everyone, 5, seed=7)
+    for whole, same in zip(dealt, shared_folds(everyone, everyone, 5, seed=7), strict=True):
+        for part in ("train", "validation", "test"):
+            np.testing.assert_array_equal(getattr(whole, part), getattr(same, part))
+            assert getattr(whole, part).dtype == getattr(same, part).dtype
+    fewer = without(everyone, {"A03", "A10"}, {"run-00"})
+    of_part = [{}, {}]
+    for place, labels, folds in ((0, everyone, dealt), (1, fewer, shared_folds(everyone, fewer, 5, seed=7))):
+        for fold in folds:
+            for part in ("train", "validation", "test"):
+                for row in getattr(fold, part):
+                    of_part[place][fold.index, labels.sample_ids[row]] = part
+    gone = set(everyone.sample_ids) - set(fewer.sample_ids)
+    assert of_part[1] == {key: part for key, part in of_part[0].items() if key[1] not in gone}
+    alone = {(fold.index, fewer.sample_ids[row]) for fold in baseline_folds(fewer, 5, seed=7) for row in fold.test}
+    assert alone != {key for key, part in of_part[1].items() if part == "test"}  # dealing anew does move others
+
+
+def test_a_fold_that_is_left_with_one_class_is_refused():
+    everyone = labels_of_table()
+    first = baseline_folds(everyone, 4, seed=0)[0]
+    trained = [row for row in training_rows(first) if everyone.target[row] == 1]
+    gone = {everyone.accessions[row] for row in trained}
+    with pytest.raises(UsageError, match=r"fold 1 of 4 is left with one class .* 18 of 48 labelled runs are missing"):
+        shared_folds(everyone, without(everyone, gone), 4, seed=0)
+    untested = {everyone.accessions[row] for row in first.test}
+    with pytest.raises(UsageError, match="or no run to test"):
+        shared_folds(everyone, without(everyone, untested), 4, seed=0)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_equal_seeds_give_equal_numbers_and_rows_are_scored_one_by_one(name):
     rows, labels = table(1), labels_of_table()
@@ -185,7 +244,8 @@ def test_pixels_go_into_the_forest_as_they_are():
 
 
 def test_every_model_has_a_default_and_is_offered():
-    assert set(DEFAULTS) == set(MODELS) == set(OFFERED)
+    assert tuple(BaselinesConfig.model_fields["models"].default) == MODELS
+    assert set(DEFAULTS) == set(MODELS)
     assert default_preprocessing("oplsda", scale="pareto").scale == "pareto"
     assert default_preprocessing("forest", scale="pareto") == DEFAULTS["forest"]
 

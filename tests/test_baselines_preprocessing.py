@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
-from ms2img.ms2toimg.baselines import DEFAULTS, WORDS, Preprocessing
-from ms2img.ms2toimg.baselines.preprocessing import fit_preprocessing
+from ms2img.ms2toimg.baselines.models import DEFAULTS, WORDS
+from ms2img.ms2toimg.baselines.preprocessing import Preprocessing, fit_preprocessing
 
 TRAIN = np.array([[2.0, 0.0, 2.0], [1.0, 3.0, 4.0], [6.0, 6.0, 0.0]])  # totals 4, 8, 12: the median is 8
 
@@ -40,6 +40,11 @@ def test_rows_are_brought_to_one_total_before_rare_features_are_gone():
     np.testing.assert_allclose(found, [[4], [1], [4]])
 
 
+def test_where_no_feature_is_left_it_is_told():
+    with pytest.raises(ValueError, match="none of 3 features is in 9 training rows or more"):
+        fit_preprocessing(Preprocessing(min_samples=9), TRAIN)
+
+
 def test_a_constant_feature_is_0_also_where_a_test_row_differs():
     train = np.array([[0.1 + 0.2, 1.0, 0.0], [0.3, 2.0, 0.0], [0.3, 4.0, 0.0]])  # the first differs by rounding
     fitted = fit_preprocessing(Preprocessing(imputation="half-minimum", transform="log", scale="unit"), train)
@@ -49,6 +54,7 @@ def test_a_constant_feature_is_0_also_where_a_test_row_differs():
 
 
 @settings(max_examples=30, deadline=None)
+@example(test=np.full((2, 3), 5e-324), name="logistic")
 @given(
     test=arrays(np.float64, (2, 3), elements=st.floats(0, 1e9)),
     name=st.sampled_from([*DEFAULTS, "words"]),

@@ -12,14 +12,16 @@ from mgf_files import good, group, run, spectrum
 
 from ms2img.errors import UsageError
 from ms2img.io.dataset.images import load_images
+from ms2img.io.dataset.lease import Lease
 from ms2img.io.formats.mgf import read_mgf
 from ms2img.io.sheet import Sheet
-from ms2img.io.storage import folder
+from ms2img.io.storage import FileStatus, folder
+from ms2img.ms2toimg.convert_group import RunGroup
 from ms2img.ms2toimg.drift_config import Drift
 from ms2img.ms2toimg.simulation import SimulationConfig, write_study
 from pipelines import cli
 from pipelines.drift import DriftConfig
-from pipelines.drift_job import drift
+from pipelines.drift_job import drift, parted
 from pipelines.drift_task import Settings, file_of, run_task
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -113,11 +115,12 @@ def test_a_second_run_does_only_what_is_missing_or_changed(study):
 
 
 def test_the_copy_does_not_depend_on_the_order_of_the_sheet(study):
-    options = {"missing_fragments": 0.5, "mz_noise_ppm": 5, "kinds": ("sample", "blank")}
+    options = {"missing_fragments": 0.5, "mz_noise_ppm": 5, "kinds": ("sample, blank",)}
     drift(config(study, "straight", **options), quiet=True)
     pd.read_csv(study / "samples.csv", dtype=str).iloc[::-1].to_csv(study / "samples.csv", index=False)
     drift(config(study, "reversed", **options), quiet=True)
     assert copies(study / "straight") == copies(study / "reversed")
+    assert config(study, kinds=("sample,blank", "sample")).kinds == ("sample", "blank")
     assert "blank.mgf" in copies(study / "straight")
 
 
@@ -161,9 +164,45 @@ def test_a_copy_is_not_drifted_into_itself(study):
         drift(again, quiet=True)
 
 
-def test_a_kind_that_no_sheet_has_is_a_wrong_option(study, capsys):
-    assert cli.main(["drift", str(study / "samples.csv"), str(study / "out"), "--kinds", "pool"]) == 2
-    assert "expected of sample, blank, qc" in capsys.readouterr().err
+def test_nor_through_a_link(study):
+    drift(config(study), quiet=True)
+    (study / "link").symlink_to(study / "out")
+    again = config(study).model_copy(update={"samples": str(study / "link" / "samples.csv")})
+    with pytest.raises(UsageError, match="which is to be copied; give OUT another folder"):
+        drift(again, quiet=True)
+
+
+def test_a_job_that_ended_while_this_one_came_is_not_mixed_with_it(study, monkeypatch):
+    class Late(Lease):
+        """Another job, with other options, had the lease until now."""
+
+        def __enter__(self):
+            monkeypatch.undo()
+            drift(config(study, mz_ppm=5), quiet=True)
+            return super().__enter__()
+
+    monkeypatch.setattr("pipelines.drift_job.Lease", Late)
+    with pytest.raises(UsageError, match="made with mz_ppm=5.0, now asked for mz_ppm=10.0"):
+        drift(config(study), quiet=True)
+    assert set(Sheet.read(study / "out" / "samples.csv").table["simulated_drift"]) == {"mz_ppm 5"}
+
+
+def test_the_columns_of_one_table_are_several_tasks():
+    runs = [run(Path("table.txt"), f"s{number}") for number in range(1000)]
+    wide = RunGroup(tuple(runs), {"table.txt": FileStatus(10, "1")}, {"table.txt": "hash"})
+    one = RunGroup((run(Path("one.mgf")),), {"one.mgf": FileStatus(9, "1")})
+    tasks = parted([wide, one], cores=1)
+    parts = [part for task in tasks for part in task]
+    assert len(tasks) >= 8
+    assert [each for part in parts for each in part.runs] == [*runs, *one.runs]
+    assert max(len(part.runs) for part in parts) == 64
+    assert all((part.statuses, part.hashes) == (wide.statuses, wide.hashes) for part in parts[:-1])
+
+
+@pytest.mark.parametrize("given", ["pool", "sample,pool", "", "sample,"])
+def test_a_kind_that_no_sheet_has_is_a_wrong_option(study, capsys, given):
+    assert cli.main(["drift", str(study / "samples.csv"), str(study / "out"), "--kinds", given]) == 2
+    assert "expected one or more of sample, blank, qc, parted by commas" in capsys.readouterr().err
 
 
 def test_names_of_every_kind_become_files_of_their_own_below_runs():

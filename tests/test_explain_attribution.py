@@ -103,6 +103,18 @@ def test_steps_are_doubled_until_the_sum_is_right() -> None:
     assert not Attribution(np.zeros((1, 1)), 3.0, 0.0, 64).is_complete
 
 
+def test_what_stays_incomplete_at_the_most_steps_says_so() -> None:
+    class Jump(nn.Module):
+        """Constant but for a stretch far shorter than the finest step."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.sigmoid((images[:, 0, 0, 0] - 0.5123) * 1e6) * 3
+
+    found = attribute(Jump(), np.full((1, 1), 255, np.uint8))
+    assert found.steps == 1024
+    assert not found.is_complete
+
+
 def test_gradients_of_a_mostly_empty_image_are_those_of_finite_differences() -> None:
     """A scored image is computed tile by tile; its gradient must be the whole image's. (Where all is black the pixels
     of a max-pool tie, and there is no derivative; such pixels get nothing.)"""

@@ -16,7 +16,9 @@ from matplotlib.image import imread
 from record_samples import make_record
 
 from ms2img.errors import UsageError
+from ms2img.io.sheet import Run
 from ms2img.ms2toimg.bundle import bundle_version
+from ms2img.ms2toimg.explain.explanation import Explanation, explain_run
 from ms2img.tracking.registry import register
 from ms2img.tracking.runs import track_cross_validation
 from ms2img.tracking.store import open_store
@@ -114,6 +116,43 @@ def test_samples_of_a_sheet_in_its_order_and_a_bad_run_beside_them(
     assert pd.read_csv(out / "runs.csv")["sample_id"].tolist() == ["c"]
 
 
+def test_a_defect_costs_one_run_and_the_others_are_written(
+    bundle: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def defective(run: Run, *given: object, **options: object) -> Explanation:
+        if run.sample_id == "run2":
+            raise ZeroDivisionError("of all things\nand more")
+        return explain_run(run, *given, **options)
+
+    monkeypatch.setattr("ms2img.ms2toimg.explain.explanation.explain_run", defective)
+    files = [str(runs / f"run{number}.mgf") for number in (1, 2, 3)]
+    assert main(["explain", str(bundle), *files, "--out", str(tmp_path / "why"), "--top", "3", "--quiet"]) == 3
+    assert "run2.mgf: internal: ZeroDivisionError: of all things" in capsys.readouterr().err
+    rows = pd.read_csv(tmp_path / "why" / "runs.csv").set_index("sample_id")
+    assert rows["error"].fillna("").tolist() == ["", "internal: ZeroDivisionError: of all things", ""]
+    assert pd.read_csv(tmp_path / "why" / "top.csv")["sample_id"].tolist() == ["run1"] * 3 + ["run3"] * 3
+    pairs = pq.ParquetFile(tmp_path / "why" / "pairs.parquet")
+    assert pairs.num_row_groups == 2
+    found = pairs.read().to_pandas().groupby("sample_id")["attribution"].agg(["size", "sum"])
+    np.testing.assert_allclose(found["size"], rows.loc[["run1", "run3"], "n_pairs"])
+    np.testing.assert_allclose(found["sum"], rows.loc[["run1", "run3"], "explained"], rtol=1e-9)
+    assert not list((tmp_path / "why").glob("*run2*"))
+
+
+def test_an_incomplete_attribution_is_named(
+    bundle: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["explain", str(bundle), str(runs / "run1.mgf"), "--out", str(tmp_path / "why"), "--json"]
+    for method, complete in (("integrated-gradients", True), ("occlusion", False)):
+        assert main([*command, "--method", method]) == 0
+        shown = capsys.readouterr()
+        [row] = pd.read_csv(tmp_path / "why" / "runs.csv").to_dict("records")
+        allowed = max(0.01 * abs(row["logit"] - row["black_logit"]), 1e-3)
+        assert row["complete"] == complete == (abs(row["rest"]) <= allowed)
+        assert json.loads(shown.out.splitlines()[-1])["runs"][0]["complete"] == complete
+        assert ("1 explained incompletely, the pairs do not add up to the score: run1" in shown.err) != complete
+
+
 def test_an_aligned_table_is_explained_by_its_column(shared: Path, bundle: Path, tmp_path: Path) -> None:
     path = shared / "data/msdial/msdial5_alignment_69_samples.txt"
     with pytest.raises(UsageError, match="it has 69, such as"):
@@ -122,8 +161,8 @@ def test_an_aligned_table_is_explained_by_its_column(shared: Path, bundle: Path,
     name = "S_neg_Vd_3"
     summary = _explain(bundle, path, sample=(name,), out=str(tmp_path / "why"))
     assert [each.row["sample_id"] for each in summary.runs] == [name]
-    assert summary.runs[0].pairs is not None
-    assert summary.runs[0].pairs["rt_seconds"].notna().all()
+    assert summary.runs[0].top is not None
+    assert summary.runs[0].top["rt_seconds"].notna().all()
 
 
 def test_refusals_come_before_any_work(

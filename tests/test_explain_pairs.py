@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ms2img.ms2toimg.explain.deletion import probabilities_without
 from ms2img.ms2toimg.explain.explanation import Explanation, explain_run
 from ms2img.ms2toimg.explain.pairs import COLUMNS, join_pairs, rank_pairs
 from ms2img.ms2toimg.explain.peaks import drawn_peaks, without_peaks
-from ms2img.ms2toimg.points import points_from_spectra
+from ms2img.ms2toimg.points import Points, points_from_spectra
 from ms2img.ms2toimg.predictor import Predictor
 from ms2img.ms2toimg.render_config import RenderConfig
 
@@ -102,6 +103,54 @@ def test_pairs_are_joined_ranked_and_told_as_the_strongest_spectrum_has_them() -
     against, _ = rank_pairs(spectra, points, peaks, given, pair=pair, active=False)
     assert against["attribution"].tolist() == [-0.5, 0.125, 0.25, 0.75]
     assert join_pairs(points, 0.0).tolist() == [0, 1, 2, 3, 4]
+
+
+def by_brute_force(points: Points, tolerance: float) -> list[int]:
+    """Greedy from the lowest m/z on, precursors first, one point after the other."""
+
+    def parts(places: list[int], mz: np.ndarray) -> list[list[int]]:
+        made: list[list[int]] = []
+        for place in sorted(places, key=lambda each: mz[each]):
+            if not made or mz[place] - mz[made[-1][0]] > tolerance:
+                made.append([])
+            made[-1].append(place)
+        return made
+
+    pairs = [
+        pair
+        for precursor in parts(list(range(points.n_fragments)), points.precursor_mz)
+        for pair in parts(precursor, points.fragment_mz)
+    ]
+    return [next(number for number, pair in enumerate(pairs) if i in pair) for i in range(points.n_fragments)]
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.005, 0.02])
+def test_a_pair_spans_no_more_than_the_tolerance_however_dense_the_run(tolerance: float) -> None:
+    rng = np.random.default_rng(4)
+    spectra = table(
+        *(
+            (
+                400 + float(rng.integers(60)) / 200,
+                1e5,
+                [(200 + float(at) / 200, 5.0) for at in sorted(rng.choice(60, 9))],
+            )
+            for _ in range(40)
+        )
+    )
+    points = points_from_spectra(spectra, CONFIG, path="x")
+    pair = join_pairs(points, tolerance)
+    assert pair.tolist() == by_brute_force(points, tolerance)
+    for mz in (points.precursor_mz, points.fragment_mz):
+        assert max(np.ptp(mz[pair == number]) for number in np.unique(pair)) <= tolerance
+    shuffled = rng.permutation(points.n_fragments)
+    names = ("precursor_mz", "fragment_mz", "size", "grey")
+    again = join_pairs(replace(points, **{name: getattr(points, name)[shuffled] for name in names}), tolerance)
+    assert again.tolist() == pair[shuffled].tolist()
+    given = rng.normal(size=points.n_fragments)
+    peaks = drawn_peaks(spectra, points, CONFIG, path="x")
+    ranked, place = rank_pairs(spectra, points, peaks, given, pair=pair, active=True)
+    assert ranked["attribution"].sum() == pytest.approx(given.sum())
+    np.testing.assert_allclose(ranked["attribution"], np.bincount(place, weights=given))
 
 
 def test_pairs_and_rest_add_up_to_the_logits_and_the_logit_to_the_probability(predictor: Predictor) -> None:

@@ -96,6 +96,9 @@ def test_again_does_nothing_and_a_changed_sheet_is_brought_up_to_date(shared, tm
     again = features(config, quiet=True)
     assert (again.read, again.samples) == (0, len(REAL))
     assert content(out) == before
+    (out / "features.parquet").write_bytes(b"half of it")
+    assert features(config, quiet=True).read == 0  # made again, of what is staged
+    assert {name: now[1] for name, now in content(out).items()} == {name: old[1] for name, old in before.items()}
 
     old = load_features(out)
     sheet_of(tmp_path, dict(list(paths.items())[:2]))
@@ -104,6 +107,34 @@ def test_again_does_nothing_and_a_changed_sheet_is_brought_up_to_date(shared, tm
     assert new.sample_ids == tuple(sorted(REAL[:2]))
     assert new.fingerprint != old.fingerprint
     assert new.heights.sum(axis=1) == pytest.approx(old.heights[old.rows_of(new.sample_ids)].sum(axis=1))
+    assert_nothing_is_staged_but(out, REAL[:2])
+
+
+def assert_nothing_is_staged_but(out: Path, sample_ids: list[str]) -> None:
+    found = [set(pq.read_table(path)["sample_id"].to_pylist()) for path in staged(out)]
+    assert all(samples & set(sample_ids) for samples in found)
+    assert set(sample_ids) <= set().union(*found)
+
+
+@pytest.mark.ray
+def test_a_sample_more_or_a_touched_file_is_all_that_is_read(tmp_path, ray_session):
+    for number in range(3):
+        (tmp_path / f"{number}.mgf").write_text(spectrum(300.0 + number, [(120.5, 3.0)]))
+    out = tmp_path / "out"
+    config = FeaturesConfig(samples=str(tmp_path / "samples.csv"), out=str(out))
+    sheet_of(tmp_path, {f"S{n}": f"{n}.mgf" for n in range(2)})
+    assert features(config, quiet=True).read == 2
+    sheet_of(tmp_path, {f"S{n}": f"{n}.mgf" for n in range(3)})
+    assert features(config, quiet=True).read == 1
+    (tmp_path / "1.mgf").touch()  # staged by the first job, beside another sample's
+    assert features(config, quiet=True).read == 1
+    again = features(config, quiet=True)
+    assert (again.read, again.samples) == (0, 3)
+    (tmp_path / "1.mgf").write_text(spectrum(400.0, [(120.5, 3.0)]))
+    assert features(config, quiet=True).read == 1
+    assert load_features(out).precursor_mz.tolist() == [300.0, 302.0, 400.0]
+    assert features(config, quiet=True).read == 0
+    assert_nothing_is_staged_but(out, ["S0", "S1", "S2"])
 
 
 @pytest.mark.ray
@@ -147,6 +178,46 @@ def test_onto_a_table_new_runs_get_its_columns_as_the_library_places_them(shared
     assert 0 < np.count_nonzero(placed.heights[new]) < len(table.feature_ids)
     counts = summary.about["counts"]
     assert counts["unmatched"] == counts["sample_features"] - np.count_nonzero(placed.heights) > 0
+    again = ["features", str(sheet), str(tmp_path / "out"), "--onto", str(tmp_path / "table"), "--quiet"]
+    assert cli.main([*again, "--config", str(tmp_path / "out/config.yaml")]) == 0
+
+
+@pytest.mark.ray
+def test_onto_a_table_files_are_read_as_asked_and_compared_as_the_table_was_made(shared, tmp_path, ray_session, capsys):
+    both = (tmp_path / "both.mgf").write_text
+    first, second = (spectrum(mz, [(120.5, 3.0)]) for mz in (300.0, 500.0))
+    both(first.replace("MSLEVEL", "IONMODE=Positive\nMSLEVEL") + second.replace("MSLEVEL", "IONMODE=Negative\nMSLEVEL"))
+    (tmp_path / "plain.mgf").write_text(first + second)
+    table, arguments = str(tmp_path / "table"), ["--intensity-cut", "0.001", "--quiet"]
+    assert cli.main(["features", str(sheet_of(tmp_path, {"plain": "plain.mgf"})), table, *arguments]) == 0
+    sheet = str(sheet_of(tmp_path, {"both": "both.mgf"}))
+    for polarity, heights in (("positive", [1000.0, 0.0]), ("negative", [0.0, 1000.0])):
+        out = tmp_path / polarity
+        assert cli.main(["features", sheet, str(out), "--onto", table, "--polarity", polarity, "--quiet"]) == 0
+        placed = load_features(out)
+        assert placed.heights.tolist() == [heights]
+        assert placed.about["config"]["intensity_cut"] == 0.001  # the table's: not the default
+
+    capsys.readouterr()
+    for given in (["--similarity", "entropy"], ["--intensity-cut", "1e-4"], ["--sigma-mz", "0.02"]):
+        assert cli.main(["features", sheet, str(tmp_path / "none"), "--onto", table, *given]) == 2
+        name = given[0][2:].replace("-", "_")
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"the feature table was made with {name}=" in line
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.ray
+def test_the_papers_sigma_of_equal_precursors_is_refused_in_one_line(tmp_path, ray_session, capsys):
+    for number in range(2):
+        (tmp_path / f"{number}.mgf").write_text(spectrum(300.1, [(120.5, 3.0)]))
+    sheet, out = sheet_of(tmp_path, {f"S{n}": f"{n}.mgf" for n in range(2)}), tmp_path / "out"
+    assert cli.main(["features", str(sheet), str(out), "--sigma-mz", "paper", "--quiet"]) == 2
+    assert "all 2 features have precursor m/z 300.1, whose standard deviation is 0; give a number" in (
+        capsys.readouterr().err
+    )
+    assert cli.main(["features", str(sheet), str(out), "--quiet"]) == 0
+    assert load_features(out).heights.tolist() == [[1000.0], [1000.0]]
 
 
 @pytest.mark.ray
@@ -173,7 +244,7 @@ def test_bad_runs_are_named_counted_and_not_tried_again(tmp_path, ray_session, c
     assert cli.main([*arguments, "--max-failures", "3"]) == 0
     assert json.loads(capsys.readouterr().out)["read"] == 0
     assert cli.main([*arguments, "--max-failures", "75%", "--retry-errors"]) == 0
-    assert json.loads(capsys.readouterr().out)["read"] == 3  # all but what is not there: a table is made as a whole
+    assert json.loads(capsys.readouterr().out)["read"] == 2  # the two that may be read; the good one is staged
 
 
 @pytest.mark.ray
@@ -211,4 +282,5 @@ def test_a_killed_job_goes_on_from_what_is_staged(tmp_path, ray_session):
     features(FeaturesConfig(samples=str(sheet), out=str(undisturbed)), quiet=True)
     for name in ("features.parquet", MANIFEST_NAME):
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
-    assert not (out / ".staging").exists()
+    kept_samples = [set(pq.read_table(path)["sample_id"].to_pylist()) for path in staged(out)]
+    assert sorted(sample for samples in kept_samples for sample in samples) == [f"S{n:02}" for n in range(MANY)]

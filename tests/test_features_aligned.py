@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from mgf_files import spectrum
+from mgf_files import group, spectrum
 
 from ms2img.errors import UsageError
 from ms2img.io.dataset.features import load_features
+from ms2img.io.dataset.lease import LEASE_NAME
+from ms2img.io.dataset.manifest import MANIFEST_NAME
 from ms2img.io.formats.msdial_alignment import read_alignment_runs
+from ms2img.io.sheet import Sheet
+from ms2img.ms2toimg.features.config import FeatureOptions
 from ms2img.ms2toimg.features.onto import match_onto
 from pipelines import cli
+from pipelines.feature_table.reading import read_task
 from pipelines.features import FeaturesConfig, features
 
 
@@ -61,6 +67,41 @@ def test_a_real_ms_dial_alignment_is_taken_as_pandas_reads_it(shared, tmp_path, 
     cells = frame["MS/MS spectrum"].fillna("")
     assert [len(mz) for mz in table.spectra["mz"].to_pylist()] == [len(cell.split()) for cell in cells]
     assert features(config, quiet=True).read == 0
+
+
+def test_samples_that_another_job_staged_do_not_move_the_columns_of_an_aligned_table(shared, tmp_path):
+    path = shared / "data/msdial/msdial5_alignment_69_samples.txt"
+    columns = [run.column for run in read_alignment_runs(str(path))][:3]
+    sheet = tmp_path / "samples.csv"
+    pd.DataFrame({"sample_id": list("abc"), "path": str(path), "column": columns}).to_csv(sheet, index=False)
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    (staged,) = [run for run in Sheet.read(sheet).runs if run.sample_id == "b"]
+    out.mkdir()
+    assert read_task([group(staged)], str(out), FeatureOptions()).staged  # what a job --onto leaves that is killed
+    for folder in (out, undisturbed):
+        assert features(FeaturesConfig(samples=str(sheet), out=str(folder)), quiet=True).read == 3
+    assert (out / "features.parquet").read_bytes() == (undisturbed / "features.parquet").read_bytes()
+    assert len(np.unique(load_features(out).heights, axis=0)) == 3  # columns that can be told apart
+
+
+def test_what_another_job_commits_before_the_lease_is_ours_is_refused(shared, tmp_path):
+    path = shared / "data/msdial/msdial5_alignment_69_samples.txt"
+    columns = [run.column for run in read_alignment_runs(str(path))][:2]
+    sheet = tmp_path / "samples.csv"
+    frame = pd.DataFrame({"sample_id": list("ab"), "path": str(path), "column": columns, "kind": ["sample", "qc"]})
+    frame.to_csv(sheet, index=False)
+    other, out = tmp_path / "other", tmp_path / "out"
+    features(FeaturesConfig(samples=str(sheet), out=str(other), kinds="qc"), quiet=True)
+    out.mkdir()
+    (out / LEASE_NAME).write_text("of a job that is dead")
+
+    def commit(notice: str) -> None:  # told when the lease is taken over
+        for name in ("features.parquet", MANIFEST_NAME):
+            shutil.copy(other / name, out / name)
+
+    with pytest.raises(UsageError, match="made with kinds=qc, now asked for kinds=sample"):
+        features(FeaturesConfig(samples=str(sheet), out=str(out)), quiet=True, notice=commit)
+    assert load_features(out).sample_ids == ("b",)
 
 
 def test_of_an_aligned_table_a_bad_column_costs_its_own_run(shared, tmp_path):
@@ -159,3 +200,5 @@ def test_another_config_on_the_same_output_and_a_touched_table_are_refused(share
     (out / "features.parquet").unlink()
     with pytest.raises(UsageError, match="is gone"):
         load_features(out)
+    assert cli.main(["features", str(rows), str(out), "--quiet"]) == 0  # as the message says
+    assert (out / "features.parquet").read_bytes() == content

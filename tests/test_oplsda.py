@@ -102,6 +102,17 @@ def test_principal_components_are_those_of_scikit_learn_up_to_sign(shape):
     assert (ours.loadings[np.abs(ours.loadings).argmax(axis=0), [0, 1]] > 0).all()
 
 
+def test_a_second_component_that_is_rounding_is_none():
+    rng = np.random.default_rng(6)
+    for n, f in ((30, 40), (40, 30)):
+        line = np.outer(rng.normal(size=n), rng.normal(size=f)) + 5  # of rank one about its mean
+        found = Pca().fit(line)
+        np.testing.assert_allclose(np.abs(found.scores[:, 0]), np.linalg.norm(line - line.mean(axis=0), axis=1))
+        assert not found.scores[:, 1].any()
+        np.testing.assert_allclose(found.explained, [1, 0], atol=1e-12)
+    assert not Pca().fit(np.ones((5, 3))).scores.any()
+
+
 def test_two_components_need_two_features():
     with pytest.raises(ValueError, match="two features"):
         Pca().fit(np.ones((5, 1)))

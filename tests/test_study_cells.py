@@ -70,6 +70,17 @@ def test_a_pixel_forest_is_scikit_learns(images, task):
     assert outcome.history == []
 
 
+def test_a_condition_without_held_out_accessions_is_left_out_of_the_fold(images, task):
+    absent = sorted(set(GROUPS) - set(GROUPS[task.fold.test]))[0]
+    tested = {"elsewhere": ConditionRows(images[:1], np.array([absent]))}
+    model = make_baseline("forest", seed=5, preprocessing=preprocessing_of("image", "forest"))
+    for found in (
+        run_baseline_fold(images, TARGET, task, model, GROUPS, tested),
+        run_network_fold(images, TARGET, task, GROUPS, tested),
+    ):
+        assert set(found.rows) == set(found.probability) == {""}
+
+
 def outcome(fold: int = 0, value: float = 0.25) -> FoldOutcome:
     return FoldOutcome(fold, {"": [1, 2]}, {"": [value, 0.5]}, [], 0, 1.5)
 

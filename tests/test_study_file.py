@@ -71,6 +71,15 @@ def test_a_task_may_have_models_of_its_own(tmp_path):
             "conditions.x.data: 'nowhere' is not defined",
         ),
         ({"conditions": {"x": {"kind": "weather", "data": {}}}}, "conditions.x.kind"),
+        ({"conditions": {"x": {"kind": "mz_ppm", "data": {}}}}, "kind 'mz_ppm' needs a level"),
+        ({"conditions": {"x": {"kind": "instrument", "level": 1, "data": {}}}}, "kind 'instrument' has no level"),
+        ({"conditions": {"x": {"kind": "intensity_tilt", "level": 0, "data": {}}}}, "level 0 is no factor"),
+        ({"seeds": [0, 1, 0]}, "names one twice: 0, 1, 0"),
+        ({"models": {"memo": ["forest", "forest"]}}, "'memo' names a model twice"),
+        (
+            {"data": {**STUDY["data"], "a": {"drift": {"of": "b"}}, "b": {"drift": {"of": "a"}}}},
+            "data.a.drift.of: a of b of a: a copy of itself",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(tmp_path, changed, told):

@@ -260,3 +260,36 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     with pytest.raises(UsageError, match=r"is not empty and holds no study \(it has thesis.doc\)"):
         study(StudyConfig(study=write(tmp_path), out=str(tmp_path / "out")), quiet=True)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["thesis.doc"]
+
+
+@pytest.fixture(scope="module")
+def gaps(first, home, tmp_path_factory) -> Path:
+    """The runs of the first study as a sheet of their own, one labelled run's file empty and one gone."""
+    place = tmp_path_factory.mktemp("gaps")
+    source = home / "out/data/plants"
+    sheet = pd.read_csv(source / "samples.csv", dtype=str)
+    sheet["path"] = [str(source / path) for path in sheet["path"]]
+    labelled = sorted(set(first.record.predictions["sample_id"]))[:2]
+    (place / "empty.mgf").write_text("")
+    sheet.loc[sheet["sample_id"] == labelled[0], "path"] = "empty.mgf"
+    sheet.loc[sheet["sample_id"] == labelled[1], "path"] = "gone.mgf"
+    sheet.to_csv(place / "samples.csv", index=False)
+    return place
+
+
+def test_a_run_that_fails_moves_no_other_run_to_another_fold(first, gaps, store, monkeypatch, capfd):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    data = {"plants": {"samples": str(gaps / "samples.csv")}}
+    models = {"memo": ["logistic"], "image": ["forest"]}
+    file = write(gaps, data=data, conditions={}, models=models, resolutions=["15x14"], seeds=[0])
+    assert main(["study", file, "--quiet", "--task", "dpph"]) == 3  # two runs failed, and none may
+    assert "2 of 30 runs failed and are in no cell" in capfd.readouterr().err
+    whole = (
+        first.record.predictions.query("condition == ''").drop_duplicates("accession").set_index("accession")["fold"]
+    )
+    found = StudyRecord.load(gaps / "study/record").predictions
+    assert len(set(found["accession"])) == len(whole) - 2
+    for accession, fold in zip(found["accession"], found["fold"], strict=True):
+        assert fold == whole[accession]
+    # Words are counted again as long as runs fail, on a Ray of its own if need be, and nothing else is.
+    assert main(["study", file, "--quiet", "--task", "dpph", "--resume", "--max-failures", "10%"]) == 0

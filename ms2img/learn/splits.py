@@ -62,6 +62,15 @@ def stratified_group_folds(
     return folds
 
 
+def kept(fold: Fold, rows: np.ndarray) -> Fold:
+    """The fold without the rows that are missing somewhere: `rows` [m] (ascending) are left, and numbered 0 to m - 1.
+
+    Folds that are dealt once, over everything labelled, so serve tables that lack some of it: no other row moves.
+    """
+    left = [np.flatnonzero(np.isin(rows, part)) for part in (fold.train, fold.validation, fold.test)]
+    return Fold(fold.index, *left)
+
+
 def group_targets(target: np.ndarray, groups: np.ndarray) -> dict[str, int]:
     """The target of each used group, sorted by name; `ValueError` for a group with two."""
     found: dict[str, int] = {}

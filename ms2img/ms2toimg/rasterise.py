@@ -34,7 +34,7 @@ POINTS_PER_INCH = 72
 Words = npt.NDArray[np.uint64]
 
 # Numba gives unsigned words only to unsigned operands.
-_0, _1, _2, _3, _4, _7, _56, _63 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 7, 56, 63))
+W0, W1, W2, W3, W4, W7, W56, W63 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 7, 56, 63))
 _EACH_2, _EACH_4, _EACH_8 = (np.uint64(n) for n in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F))
 _ONES, _TILE_ROW = np.uint64(0x0101010101010101), np.uint64(0xFF)
 
@@ -73,7 +73,7 @@ class Plane(NamedTuple):
 
 def paint_area(points: Points, config: RenderConfig) -> Bytes:
     """The points as an image, each pixel the mean over its area: uint8 [height, width], rounded half up."""
-    down, across = _tiles_log2(config)
+    down, across = tiles_log2(config)
     plane = Plane.of(config, (config.height << down) * TILE, (config.width << across) * TILE)
     sums = _paint_tiles(points.precursor_mz, points.fragment_mz, points.size, points.grey, plane, down, across)
     bits = down + across + 6  # a pixel has 2^bits samples
@@ -90,7 +90,7 @@ def paint_bilinear(points: Points, config: RenderConfig) -> Bytes:
     return blend(painted, down.within(rows), across.within(columns))
 
 
-def _tiles_log2(config: RenderConfig) -> tuple[int, int]:
+def tiles_log2(config: RenderConfig) -> tuple[int, int]:
     """Tiles a pixel, down and across, as powers of two: few enough, but no tile larger than the smallest disc."""
     smallest_disc = math.sqrt(config.area_min_pt2) * config.dpi / POINTS_PER_INCH
     largest_tile = max(smallest_disc, MIN_TILE_SIDE)
@@ -100,7 +100,7 @@ def _tiles_log2(config: RenderConfig) -> tuple[int, int]:
     return min(max(down, 0), MAX_TILES_LOG2), min(max(across, 0), MAX_TILES_LOG2)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, keeping the machine code where numba finds a folder it may write to."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
@@ -108,13 +108,13 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
-@_compiled
+@compiled
 def _paint_tiles(
     precursor_mz: Floats, fragment_mz: Floats, size: Floats, grey: Floats, plane: Plane, down: int, across: int
 ) -> npt.NDArray[np.uint32]:
     """Sum of greys over the samples of each pixel: uint32 [width, height]."""
     n = len(precursor_mz)
-    half_rows_at_1 = math.ceil(_radius_pt(plane, 1.0) * plane.rows_per_pt)
+    half_rows_at_1 = math.ceil(marker_radius_pt(plane, 1.0) * plane.rows_per_pt)
     margin = ((half_rows_at_1 // 4 + 2) >> down) + 1  # pixels above and below the image, so that no disc needs clipping
     height, width = plane.height // TILE >> down, plane.width // TILE >> across
     taken = np.zeros((width << across, (height + 2 * margin) << down), np.uint64)
@@ -139,30 +139,30 @@ def _paint_tiles(
         x = (precursor_mz[start] - plane.precursor_from) * plane.columns_per_mz
         if not 0 <= x <= plane.width:
             raise ValueError("a point lies outside the precursor axis")
-        radius_pt = _radius_pt(plane, size[start])
+        radius_pt = marker_radius_pt(plane, size[start])
         rx = radius_pt * plane.columns_per_pt
-        half_rows = _spans(x, rx, radius_pt * plane.rows_per_pt, span_from, span_to)
+        half_rows = spans(x, rx, radius_pt * plane.rows_per_pt, span_from, span_to)
         words = (2 * half_rows + TILE - 1) // TILE
         for tile in range(max(0, int(x - rx) // TILE), min(len(taken), int(x + rx + 0.5) // TILE + 1)):
-            _tile_mask(tile * TILE, half_rows, span_from, span_to, mask)
+            tile_mask(tile * TILE, half_rows, span_from, span_to, mask)
             column, column_sums = taken[tile], sums[tile >> across]
             for i in range(end - 1, start - 1, -1):
                 top = row[i] - np.uint64(half_rows)
-                shift = (top & _7) << _3  # a tile row is a byte
-                word = top >> _3
-                carry = _0
+                shift = (top & W7) << W3  # a tile row is a byte
+                word = top >> W3
+                carry = W0
                 for k in range(words + 1):
                     disc = (mask[k] << shift) | carry
-                    carry = mask[k] >> _1 >> (_63 - shift)  # by 64 - shift, which may be 64
+                    carry = mask[k] >> W1 >> (W63 - shift)  # by 64 - shift, which may be 64
                     new = disc & ~column[word]
                     column[word] |= disc
-                    column_sums[word >> np.uint64(down)] += level[i] * np.uint32(_popcount(new))
-                    word += _1
+                    column_sums[word >> np.uint64(down)] += level[i] * np.uint32(popcount(new))
+                    word += W1
         end = start
     return sums[:, margin : margin + height]
 
 
-@_compiled
+@compiled
 def _level(size: float, grey: float) -> int:
     """Grey of a point in 256 levels, as `ms2img.ms2toimg.points.grey_levels`."""
     if not (0 <= size <= 1 and 0 <= grey <= 1):
@@ -170,14 +170,14 @@ def _level(size: float, grey: float) -> int:
     return int(grey * 255 + 0.5)
 
 
-@_compiled
-def _radius_pt(plane: Plane, size: float) -> float:
+@compiled
+def marker_radius_pt(plane: Plane, size: float) -> float:
     """Radius of a marker in pt; its area is that of the square around it, as matplotlib counts."""
     return math.sqrt(plane.area_at_0 + (plane.area_at_1 - plane.area_at_0) * size) / 2
 
 
-@_compiled
-def _spans(x: float, rx: float, ry: float, span_from: Indices, span_to: Indices) -> int:
+@compiled
+def spans(x: float, rx: float, ry: float, span_from: Indices, span_to: Indices) -> int:
     """Fill the columns [from, to) of a disc about column `x`, row by row from the top; return half its rows.
 
     A row is as long as the disc is wide on average over that row's height.
@@ -193,25 +193,25 @@ def _spans(x: float, rx: float, ry: float, span_from: Indices, span_to: Indices)
     return half_rows
 
 
-@_compiled
-def _tile_mask(left: int, half_rows: int, span_from: Indices, span_to: Indices, mask: Words) -> None:
+@compiled
+def tile_mask(left: int, half_rows: int, span_from: Indices, span_to: Indices, mask: Words) -> None:
     """Fill `mask` with the disc's samples in the tiles whose first column is `left`: a byte a row."""
-    mask[:] = _0
+    mask[:] = W0
     for k in range(2 * half_rows):
         a, b = max(span_from[k] - left, 0), min(span_to[k] - left, TILE)
         if a < b:
             mask[k // TILE] |= _TILE_ROW >> np.uint64(TILE - (b - a)) << np.uint64(a + k % TILE * TILE)
 
 
-@_compiled
-def _popcount(word: np.uint64) -> np.uint64:
+@compiled
+def popcount(word: np.uint64) -> np.uint64:
     """Bits set in a word, in the form that LLVM turns into one instruction."""
-    word -= (word >> _1) & _EACH_2
-    word = (word & _EACH_4) + ((word >> _2) & _EACH_4)
-    return (((word + (word >> _4)) & _EACH_8) * _ONES) >> _56
+    word -= (word >> W1) & _EACH_2
+    word = (word & _EACH_4) + ((word >> W2) & _EACH_4)
+    return (((word + (word >> W4)) & _EACH_8) * _ONES) >> W56
 
 
-@_compiled
+@compiled
 def _paint_lines(
     precursor_mz: Floats, fragment_mz: Floats, size: Floats, grey: Floats, plane: Plane, rows: Indices, columns: Indices
 ) -> npt.NDArray[np.float32]:
@@ -225,7 +225,7 @@ def _paint_lines(
     for i in range(len(precursor_mz)):
         if i == 0 or precursor_mz[i] != precursor_mz[i - 1] or size[i] != size[i - 1]:  # the next spectrum
             x = (precursor_mz[i] - plane.precursor_from) * plane.columns_per_mz
-            reach = _radius_pt(plane, size[i]) * plane.rows_per_pt + 0.5
+            reach = marker_radius_pt(plane, size[i]) * plane.rows_per_pt + 0.5
             left = first_column[max(0, int(x - reach))]
             right = first_column[min(plane.width, int(x + reach) + 1)]
         y = (fragment_mz[i] - plane.fragment_from) * plane.rows_per_mz

@@ -18,20 +18,25 @@ SLICE_BYTES = 32 * 2**20  # of dense heights in memory at a time, a row group (o
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """Heights as triples: feature (row of the table), sample (its number) and height, in any order."""
+    """Heights as triples: feature (row of the table), sample (its place in `sample_ids`) and height, in any order."""
 
+    sample_ids: tuple[str, ...]  # sorted
     feature: Integers
     sample: Integers
     height: Floats
 
 
-def of_merged(parts: Sequence[Merged]) -> tuple[pa.Table, Sparse]:
-    """The rows (schema `FEATURE`) and heights of ranges of m/z that rise from one to the next."""
+def of_merged(parts: Sequence[Merged], sample_ids: Sequence[str]) -> tuple[pa.Table, Sparse]:
+    """The rows (schema `FEATURE`) and heights of ranges of m/z that rise from one to the next.
+
+    `sample_ids`: those that gave the samples of the parts their numbers.
+    """
     founders = pa.concat_tables([part.founders for part in parts])
     starts = np.cumsum([0, *(len(part.founders) for part in parts)])
     names = feature_names(founders["precursor_mz"].to_numpy(), founders["rt_seconds"].to_numpy())
     rows = founders.select(FEATURE.names[1:]).add_column(0, "feature_id", pa.array(names)).cast(FEATURE)
     sparse = Sparse(
+        tuple(sample_ids),
         np.concatenate([part.feature + start for part, start in zip(parts, starts, strict=False)]),
         np.concatenate([part.sample for part in parts]),
         np.concatenate([part.height for part in parts]),
@@ -39,10 +44,12 @@ def of_merged(parts: Sequence[Merged]) -> tuple[pa.Table, Sparse]:
     return rows, sparse
 
 
-def of_placed(table: FeatureTable, placed: Mapping[str, Placed], sample_ids: Sequence[str]) -> tuple[pa.Table, Sparse]:
+def of_placed(table: FeatureTable, placed: Mapping[str, Placed]) -> tuple[pa.Table, Sparse]:
     """The rows of an existing table, with the heights of the samples that were placed onto it."""
+    sample_ids = tuple(sorted(placed))
     found = [placed[sample] for sample in sample_ids]
     sparse = Sparse(
+        sample_ids,
         np.concatenate([each.feature for each in found]),
         np.repeat(np.arange(len(found)), [len(each.feature) for each in found]),
         np.concatenate([each.height for each in found]),
@@ -57,12 +64,13 @@ def rows_of(table: FeatureTable) -> pa.Table:
     return pa.Table.from_arrays(columns, names=FEATURE.names).cast(FEATURE)
 
 
-def encode(rows: pa.Table, heights: Sparse, sample_ids: Sequence[str]) -> pa.Buffer:
+def encode(rows: pa.Table, heights: Sparse) -> pa.Buffer:
     """``features.parquet``: a row a feature in the order given, a column a sample, 0 where it lacks the feature."""
-    return encode_features(_slices(rows, heights, sample_ids), sample_ids)
+    return encode_features(_slices(rows, heights), heights.sample_ids)
 
 
-def _slices(rows: pa.Table, heights: Sparse, sample_ids: Sequence[str]) -> Iterator[pa.Table]:
+def _slices(rows: pa.Table, heights: Sparse) -> Iterator[pa.Table]:
+    sample_ids = heights.sample_ids
     schema = features_schema(sample_ids)
     by_feature = np.argsort(heights.feature, kind="stable")
     feature, sample, height = (column[by_feature] for column in (heights.feature, heights.sample, heights.height))

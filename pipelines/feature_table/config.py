@@ -26,7 +26,8 @@ class FeaturesConfig(FailureLimit, FeatureOptions):
     onto: str = Field(
         default="",
         description="place the runs onto the features of this table (the OUT of another 'ms2img features'), compared "
-        "as it was made; what matches none of them is dropped and counted",
+        "as it was made and read as its runs were, but for the reading options given here; what matches none of them "
+        "is dropped and counted",
     )
     allow_outside: bool = Field(
         default=False, description="let paths in the sheet climb above the sheet's folder by '..'"
@@ -45,8 +46,8 @@ class FeaturesConfig(FailureLimit, FeatureOptions):
         return ",".join(sorted(given))
 
     def feature_options(self) -> FeatureOptions:
-        """The part of the options that decides features."""
-        return FeatureOptions(**self.model_dump(include=set(FeatureOptions.model_fields)))
+        """The part of the options that decides features; what was not given is unset there, too."""
+        return FeatureOptions(**self.model_dump(include=set(FeatureOptions.model_fields), exclude_unset=True))
 
     def scope(self) -> dict[str, Any]:
         """The other options that decide what the table holds."""

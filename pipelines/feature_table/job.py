@@ -27,7 +27,7 @@ from ms2img.io.dataset.features import (
 )
 from ms2img.io.dataset.lease import LEASE_NAME, Lease
 from ms2img.io.dataset.shards import checksum
-from ms2img.io.dataset.sources import SOURCES_NAME, read_sources, write_sources
+from ms2img.io.dataset.sources import SOURCES_NAME, Source, read_sources, write_sources
 from ms2img.io.dataset.staging import STAGING
 from ms2img.io.sheet import Run, Sheet
 from ms2img.io.storage import Folder, folder, is_remote, require_access, statuses
@@ -81,8 +81,7 @@ def features(
     require_access(path for run in runs for path in (run.path, run.quant_path) if path)
     out = folder(config.out)
     job = _Job(config, sheet, runs, out, quiet=quiet)
-    if job.committed is None:
-        require_ours(out, out.names(), OURS)
+    job.committed()  # a folder that is refused is not written to; asked again once the lease is ours
     with Lease(out, notice) as lease:
         return job.run(lease)
 
@@ -100,7 +99,6 @@ class _Job:
         self._is_aligned = self._onto is None and is_aligned(runs)
         self._options = self._comparison_options()
         self._how = self._how_it_is_made()
-        self.committed = self._require_same(FeatureManifest.read(out))
 
     def _comparison_options(self) -> FeatureOptions:
         """The user's options, or those of the table the runs are placed onto."""
@@ -114,9 +112,16 @@ class _Job:
         onto = self._onto.fingerprint if self._onto else ""
         return {**values, **self._config.scope(), "similarity": similarity, "onto": onto}
 
-    def _require_same(self, committed: FeatureManifest | None) -> FeatureManifest | None:
-        """The committed manifest, after refusing one of a table that was made otherwise."""
-        before = committed.about["config"] if committed else self._how
+    def committed(self) -> FeatureManifest | None:
+        """The folder's manifest, None before the first commit.
+
+        Raises `UsageError` for a table that was made otherwise, and for a folder that is neither empty nor ours.
+        """
+        committed = FeatureManifest.read(self._out)
+        if committed is None:
+            require_ours(self._out, self._out.names(), OURS)
+            return None
+        before = committed.about["config"]
         for key in sorted({*self._how, *before}):
             if self._how.get(key) != before.get(key):
                 raise UsageError(
@@ -127,12 +132,15 @@ class _Job:
 
     def run(self, lease: Lease) -> FeaturesSummary:
         """Plan, work, commit."""
+        committed = self.committed()
         held = Held()
-        for staged in read_staged(self._out, self._out.names(STAGING)):
+        # An aligned table is read in one pass; a merging job may have staged some of its columns.
+        left = [] if self._is_aligned else read_staged(self._out, self._out.names(STAGING))
+        for staged in left:
             held.add(staged)
-        planner, plan = self._plan(held)
-        if self.committed is not None and self.committed.inputs == self._inputs(plan):
-            return self._summary(self.committed, plan, n_read=0)
+        planner, plan = self._plan(held, [staged.sources for staged in left])
+        if committed is not None and self._is_current(committed, plan):
+            return self._summary(committed, plan, n_read=0)
         n_read = sum(len(group.runs) for group in plan.groups)
         with ExitStack() as connection:
             work = Work(self._out, self._options, plan, planner, held, connection, quiet=self._quiet)
@@ -140,16 +148,27 @@ class _Job:
                 rows, heights, counts = self._made_by(work)
             except JobError as error:
                 raise JobError(f"{error}; the same command goes on from {len(held.files)} staged samples") from None
-        return self._summary(self._commit(plan, rows, heights, counts, lease), plan, n_read)
+        manifest = self._commit(plan, rows, heights, counts, lease)
+        sweep(self._out, keep=held.names(plan.identities), present=self._out.names(STAGING))
+        return self._summary(manifest, plan, n_read)
+
+    def _is_current(self, committed: FeatureManifest, plan: Plan) -> bool:
+        """Whether the committed table is that of these runs, none of them unknown, and ``features.parquet`` is its."""
+        known = plan.identities.keys() | plan.failures.keys()
+        if any(run.sample_id not in known for run in self._runs) or committed.inputs != self._inputs(plan):
+            return False
+        content = self._out.read(FEATURES_NAME)
+        return content is not None and checksum(content) == committed.checksum
 
     def _made_by(self, work: Work) -> Made:
         if self._is_aligned:
             return work.take_aligned()
         return work.merge() if self._onto is None else work.place_onto(self._onto)
 
-    def _plan(self, held: Held) -> tuple[Planner, Plan]:
+    def _plan(self, held: Held, staged: list[dict[str, Source]]) -> tuple[Planner, Plan]:
+        """`staged`: the sources of each staged file; where the committed ones differ, those are the later."""
         found = statuses(path for run in self._runs for path in (run.path, run.quant_path) if path)
-        sources = {} if self._config.rehash else {**read_sources(self._out), **held.sources}
+        sources = [] if self._config.rehash else [*staged, read_sources(self._out)]
         failures = read_failures(self._out)
         planner = Planner(self._options, found, sources, failures, retry_errors=self._config.retry_errors)
         return planner, planner.plan(self._runs, held)
@@ -162,7 +181,9 @@ class _Job:
     ) -> FeatureManifest:
         """Write what belongs to the table, then, if the lease is still ours, the table and the manifest."""
         samples = sorted(plan.identities)
-        content = assembly.encode(rows, heights, samples)
+        if samples != list(heights.sample_ids):
+            raise JobError(f"{self._out.location}: the heights are of other samples than planned; nothing is committed")
+        content = assembly.encode(rows, heights)
         about = {
             "similarity": self._how["similarity"],
             "config": self._how,
@@ -173,8 +194,8 @@ class _Job:
         used = {path for run in self._runs if run.sample_id in plan.identities for path in (run.path, run.quant_path)}
         write_failures(self._out, plan.failures.values())
         write_sources(self._out, {path: source for path, source in plan.sources.items() if path in used})
-        values = yaml.safe_dump(self._config.model_dump(mode="json"), sort_keys=False)
-        self._out.write(CONFIG_NAME, values.encode())
+        values = {**self._config.model_dump(mode="json"), **self._options.model_dump(mode="json")}
+        self._out.write(CONFIG_NAME, yaml.safe_dump(values, sort_keys=False).encode())
         lease.require()
         self._out.write(FEATURES_NAME, content)
         manifest = FeatureManifest(
@@ -187,7 +208,6 @@ class _Job:
             checksum=checksum(content),
         )
         manifest.write(self._out)
-        sweep(self._out, keep=(), present=self._out.names(STAGING))
         return manifest
 
     def _summary(self, manifest: FeatureManifest, plan: Plan, n_read: int) -> FeaturesSummary:

@@ -18,8 +18,9 @@ from ms2img.ms2toimg.features.similarity import Tolerances, comparison
 from ms2img.ms2toimg.features.table import Floats
 from pipelines.feature_table.staged import StagedFeatures, staged_rows
 
-#: Features a range of m/z (ours): enough to make Ray's part nothing, few enough for any worker (some 200 MB).
-LEAST_FEATURES, MOST_FEATURES = 5_000, 200_000
+#: A range ends at the first gap after so many features (ours): few enough that cores share the work, enough that
+#: Ray's part is nothing. No bound on a range: without a gap it goes on, in one worker, at some 0.7 kB a feature.
+FEWEST_TO_CUT, ENOUGH_TO_CUT = 5_000, 200_000
 RANGES_PER_CORE = 4  # (ours) cores end together
 
 
@@ -33,7 +34,7 @@ class Range:
 
 def ranges(mz: Floats, tolerances: Tolerances, cores: int) -> list[Range]:
     """Ranges that are merged by themselves, see `partitions`; the largest first."""
-    at_least = min(MOST_FEATURES, max(LEAST_FEATURES, len(mz) // (RANGES_PER_CORE * cores)))
+    at_least = min(ENOUGH_TO_CUT, max(FEWEST_TO_CUT, len(mz) // (RANGES_PER_CORE * cores)))
     ordered = np.sort(mz)
     found = [
         Range((low, high), int(np.searchsorted(ordered, high, "right") - np.searchsorted(ordered, low)))

@@ -25,20 +25,22 @@ SPLIT_RUNS = 64  # runs of one file a task (ours): each task reads the whole fil
 
 @dataclass
 class Held:
-    """Staged samples: sample_id -> identity -> the file that has it; and the sources they were made of."""
+    """Staged samples: sample_id -> identity -> the file that has it."""
 
     files: dict[str, dict[str, StagedFeatures]] = field(default_factory=dict)
-    sources: dict[str, Source] = field(default_factory=dict)
 
     def add(self, staged: StagedFeatures) -> None:
         """Take up a staged file; a sample that is held already stays where it is."""
-        self.sources |= staged.sources
         for sample, found in staged.samples.items():
             self.files.setdefault(sample, {}).setdefault(found.identity, staged)
 
     def has(self, sample_id: str, identity: str) -> bool:
         """Whether these features are staged."""
         return identity in self.files.get(sample_id, {})
+
+    def names(self, identities: Mapping[str, str]) -> set[str]:
+        """The staged files that have these (sample_id -> identity), as far as they are staged."""
+        return {self.files[sample][one].name for sample, one in identities.items() if self.has(sample, one)}
 
 
 @dataclass
@@ -61,17 +63,19 @@ class Planner:
         self,
         options: FeatureOptions,
         statuses: Mapping[str, FileStatus | RunError],
-        sources: Mapping[str, Source],
+        sources: Iterable[Mapping[str, Source]],
         failures: Mapping[str, dict[str, Any]],
         *,
         retry_errors: bool,
     ) -> None:
-        """`sources`: hashes from earlier; they count while size and version are the same."""
+        """`sources`: hashes from earlier; one counts while size and version are the same, the last of several."""
         self._options = options
         self._statuses = statuses
         self._failures = failures
         self._retry_errors = retry_errors
-        self._sources = {path: source for path, source in sources.items() if statuses.get(path) == source.status}
+        self._sources = {
+            path: source for said in sources for path, source in said.items() if statuses.get(path) == source.status
+        }
 
     def plan(self, runs: Iterable[Run], held: Held) -> Plan:
         """Part the runs."""

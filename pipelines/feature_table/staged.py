@@ -1,7 +1,8 @@
-"""``OUT/.staging``: features of samples that were read and merged but are in no table yet, a file a task.
+"""``OUT/.staging``: features of samples that were read and merged within, before they are merged across, a file a task.
 
 As of `ms2img.io.dataset.staging`: a staged file is named by what it holds, and its footer tells which samples these
-are, what was dropped of them and which files they came from. A job that was killed goes on from there.
+are, what was dropped of them and which files they came from. A job that was killed goes on from there. What the
+committed table was made of stays, so that a sample more does not cost reading the others again.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def stage(
 
 
 def read_staged(out: Folder, names: Iterable[str]) -> list[StagedFeatures]:
-    """What an unfinished job has left, in the order of names; a file that is no staged one is passed over."""
+    """What earlier jobs have left, in the order of names; a file that is no staged one is passed over."""
     with ThreadPoolExecutor(FOOTER_READERS) as readers:
         found = readers.map(lambda name: _read(out, name), sorted(names))
     return [staged for staged in found if staged is not None]
@@ -93,7 +94,9 @@ def _rows(
             rows = pq.read_table(stream, columns=columns, filters=within, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
-        raise JobError(f"{out.location}/{name}: cannot be read: {reason}; run the command again") from None
+        raise JobError(
+            f"{out.location}/{name}: cannot be read: {reason}; delete it if it is damaged, and run again"
+        ) from None
     return rows.filter(pc.is_in(rows["sample_id"], pa.array(sorted(samples), pa.string())))
 
 

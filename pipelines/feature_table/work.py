@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ms2img.errors import RunError
+from ms2img.errors import RunError, UsageError
 from ms2img.io.dataset.features import FEATURE, FeatureTable
 from ms2img.io.dataset.shards import identity
 from ms2img.io.dataset.sources import Source, hash_file
@@ -82,7 +82,7 @@ class Work:
             for part, result in on_workers(parts, function):
                 merged.append((part.mz, result))
                 progress.advance(part.n_features)
-        rows, heights = assembly.of_merged([result for _, result in sorted(merged, key=lambda each: each[0])])
+        rows, heights = assembly.of_merged([result for _, result in sorted(merged, key=lambda each: each[0])], samples)
         return rows, heights, {**self._counts(), "sample_features": len(mz), "sigma_mz_da": float(options.sigma_mz)}
 
     def place_onto(self, table: FeatureTable) -> Made:
@@ -98,7 +98,7 @@ class Work:
             for result in on_workers(self._wanted(self._plan.identities), function):
                 placed |= result
                 progress.advance(len(result))
-        rows, heights = assembly.of_placed(table, placed, sorted(placed))
+        rows, heights = assembly.of_placed(table, placed)
         unmatched = sum(each.n_unmatched for each in placed.values())
         counts = {"sample_features": unmatched + len(heights.height), "unmatched": unmatched}
         return rows, heights, {**self._counts(), **counts, "sigma_mz_da": float(self._options.sigma_mz)}
@@ -123,11 +123,12 @@ class Work:
                 self._plan.identities[run.sample_id] = identity_of(run, found, self._options)
         if not table.heights:
             return _nothing()
-        heights = np.array([table.heights[sample] for sample in sorted(table.heights)])
+        samples = tuple(sorted(table.heights))
+        heights = np.array([table.heights[sample] for sample in samples])
         sample, feature = np.nonzero(heights)
         names = table.features.rename_columns({"spectrum_id": "feature_id"}).select(FEATURE.names)
         without = int(np.count_nonzero(pc.equal(pc.list_value_length(names["mz"]), 0).to_numpy()))
-        sparse = assembly.Sparse(feature, sample, heights[sample, feature])
+        sparse = assembly.Sparse(samples, feature, sample, heights[sample, feature])
         return names.cast(FEATURE), sparse, {"without_msms_kept": without}
 
     def _read(self) -> None:
@@ -166,6 +167,11 @@ class Work:
         """
         wanted = self._wanted(identities)
         mz = np.concatenate([staged_mz(self._out, file.name, samples) for file, samples in wanted])
+        if mz.min() == mz.max():
+            raise UsageError(
+                f"sigma_mz 'paper': all {len(mz)} features have precursor m/z {mz[0]}, whose standard deviation is 0; "
+                "give a number of Da"
+            )
         options = self._options.model_copy(update={"sigma_mz": repr(float(np.std(np.sort(mz))))})
         merged = {
             sample: identity(sample, unmerged, options.fingerprint(), FEATURES_STAGE)
@@ -213,4 +219,4 @@ class Work:
 def _nothing() -> Made:
     """A table without a sample: every run has failed."""
     none = np.zeros(0, np.int64)
-    return FEATURE.empty_table(), assembly.Sparse(none, none, np.zeros(0)), {}
+    return FEATURE.empty_table(), assembly.Sparse((), none, none, np.zeros(0)), {}

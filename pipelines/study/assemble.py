@@ -65,7 +65,7 @@ def empty(name: str) -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
 
 
-def descriptive_tables(found: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+def figure_tables(found: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
     """The tables scores and multivariate of the record."""
     scores = pd.concat([empty("scores"), *(scores for scores, _ in found)], ignore_index=True)
     summary = pd.concat([empty("multivariate"), *(summary for _, summary in found)], ignore_index=True)

@@ -51,6 +51,8 @@ def run_network_fold(
     outcome = {"": (task.fold.test, result.probability)}
     for name, condition in tested.items():
         chosen = np.flatnonzero(np.isin(condition.accessions, held_out))
+        if not len(chosen):
+            continue  # none of this fold's accessions was measured there
         outcome[name] = chosen, predict_probabilities(network, condition.rows[chosen], threads=task.fit.threads)
     return replace(
         _outcome(task.fold.index, outcome, time.perf_counter() - started),
@@ -78,6 +80,8 @@ def run_baseline_fold(
     outcome = {"": (fold.test, fitted.probability(as_matrix(rows[fold.test])))}
     for name, condition in tested.items():
         chosen = np.flatnonzero(np.isin(condition.accessions, held_out))
+        if not len(chosen):
+            continue  # none of this fold's accessions was measured there
         outcome[name] = chosen, fitted.probability(as_matrix(condition.rows[chosen]))
     return _outcome(fold.index, outcome, time.perf_counter() - started)
 

@@ -26,7 +26,7 @@ def study_command(config: StudyConfig, output: Output) -> Result:
 
     if config.dry_run:
         return _planned(plan_only(config), output)
-    return _done(study(config, quiet=output.quiet, notice=output.warn), output)
+    return _done(study(config, quiet=output.quiet, notice=output.warn), config, output)
 
 
 def _planned(plan: Forecast, output: Output) -> Result:
@@ -42,7 +42,7 @@ def _planned(plan: Forecast, output: Output) -> Result:
     for (representation, resolution, model), names in groups.items():
         total = sum(plan.seconds[name] for name in names)
         done = len(plan.done.intersection(names))
-        basis = "measured" if done else "probe"
+        basis = "probe" if plan.probed.intersection(names) else "measured"
         table.add_row(
             representation, resolution, model, str(len(names)), str(done), f"{total / len(names):.1f}",
             f"{total / HOUR:.2f}", basis,
@@ -66,7 +66,7 @@ def _planned(plan: Forecast, output: Output) -> Result:
     )
 
 
-def _done(summary: StudySummary, output: Output) -> Result:
+def _done(summary: StudySummary, config: StudyConfig, output: Output) -> Result:
     record = summary.record
     for name, reason in list(summary.failed.items())[:SHOWN_FAILURES]:
         output.warn(f"{name}: {reason}")
@@ -86,7 +86,8 @@ def _done(summary: StudySummary, output: Output) -> Result:
         "simulated": record.summary["simulated"],
         "seconds": round(summary.seconds, 1),
     }
-    return Result(values, status=3 if summary.failed else 0)
+    too_many = any(failed > config.failures_allowed(total) for failed, total in summary.failed_runs.values())
+    return Result(values, status=3 if summary.failed or too_many else 0)
 
 
 def _scores(cells: pd.DataFrame, metrics: pd.DataFrame) -> Table:

@@ -15,6 +15,7 @@ from ms2img.io.location import is_remote
 from ms2img.ms2toimg.drift_config import Drift
 from ms2img.ms2toimg.labels import LabelConfig
 from ms2img.ms2toimg.simulation.config import SimulationConfig
+from pipelines.failure_limit import FailureLimit
 
 #: Representation -> the models that can learn from it.
 MODELS: dict[str, tuple[str, ...]] = {
@@ -37,6 +38,7 @@ Kind = Literal[
     "instrument",  # another instrument
 ]
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of tasks and data sets: they name files
+FACTORS = ("intensity_scale", "intensity_tilt")  # kinds whose level is a factor: 1 is unchanged
 RESOLUTIONS = ("75x70", "150x140", "300x280")  # MS2toImg, Table 1
 
 
@@ -68,6 +70,10 @@ class Task(LabelConfig):
     data: str = Field(description="name of the data set")
     models: dict[str, list[str]] | None = Field(None, description="representation: models")
 
+    def label_config(self) -> LabelConfig:
+        """The part that decides labels."""
+        return LabelConfig(**{name: getattr(self, name) for name in LabelConfig.model_fields})
+
 
 class Condition(Config):
     """Another data set of the same accessions, on which what was trained is tested too."""
@@ -75,6 +81,15 @@ class Condition(Config):
     kind: Kind = Field(description="what differs; 'instrument' has no level")
     level: float | None = Field(None, description="how far it is from the training data, in the unit of its kind")
     data: dict[str, str] = Field(description="data set that was trained on: data set that is tested on")
+
+    @model_validator(mode="after")
+    def _has_level(self) -> Self:
+        if (self.level is None) != (self.kind == "instrument"):
+            expected = "has no level" if self.kind == "instrument" else "needs a level"
+            raise ValueError(f"kind '{self.kind}' {expected}")
+        if self.kind in FACTORS and self.level is not None and self.level <= 0:
+            raise ValueError(f"level {self.level:g} is no factor; expected a number above 0")
+        return self
 
 
 class StudyFile(Config):
@@ -89,6 +104,10 @@ class StudyFile(Config):
     folds: int = Field(default=5, ge=2, description="folds of the cross-validation over accessions")
     conditions: dict[str, Condition] = Field(default_factory=dict)
     epochs: int | None = Field(default=None, ge=1, description="epochs of every network [default: each preset's]")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="arithmetic of the networks; stated, for machines differ in what they choose",
+    )
     features: dict[str, Any] = Field(default_factory=dict, description="options of ms2img features")
     main_task: str | None = Field(default=None, description="the task whose figures open the report")
 
@@ -97,6 +116,7 @@ class StudyFile(Config):
         """Read and check a study's file; relative sheets are made absolute. Raises `UsageError` naming the key."""
         study = cls.checked(load_yaml(path), source=path)
         study._require_names(path)
+        study._require_origins(path)
         here = Path(path).absolute().parent
         return study.model_copy(update={"data": {name: _located(source, here) for name, source in study.data.items()}})
 
@@ -111,6 +131,13 @@ class StudyFile(Config):
         for task in tasks.values():
             _checked_models(task.models or {})
         return tasks
+
+    @field_validator("resolutions", "seeds")
+    @classmethod
+    def _once(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) < len(values):
+            raise ValueError(f"names one twice: {', '.join(map(str, values))}")
+        return values
 
     @field_validator("resolutions")
     @classmethod
@@ -144,12 +171,22 @@ class StudyFile(Config):
             if empty:
                 raise UsageError(f"{path}: {what}: is empty; expected one or more")
 
+    def _require_origins(self, path: str) -> None:
+        """A drifted copy must come from runs in the end, not from itself."""
+        for name, source in self.data.items():
+            seen = [name]
+            while source.drift is not None:
+                seen.append(source.drift.of)
+                if seen[-1] in seen[:-1]:
+                    raise UsageError(f"{path}: data.{name}.drift.of: {' of '.join(seen)}: a copy of itself")
+                source = self.data[source.drift.of]
+
     def models_of(self, task: Task) -> dict[str, list[str]]:
         """Representation -> models of this task."""
         return self.models if task.models is None else task.models
 
 
-class StudyConfig(Config):
+class StudyConfig(FailureLimit):
     """Options of ``ms2img study``; the lists narrow the grid, which stays whole in the report."""
 
     study: str = Field(description="YAML file that describes the study")
@@ -181,6 +218,8 @@ def _checked_models(models: dict[str, list[str]]) -> dict[str, list[str]]:
     for representation, names in models.items():
         if representation not in MODELS:
             raise ValueError(f"unknown representation '{representation}'; there are {', '.join(MODELS)}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"'{representation}' names a model twice: {', '.join(names)}")
         for name in names:
             if name not in MODELS[representation]:
                 there = ", ".join(MODELS[representation])

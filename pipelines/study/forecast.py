@@ -12,10 +12,10 @@ import numpy as np
 from ms2img.learn.splits import Fold
 from ms2img.ms2toimg.baselines.models import make_baseline
 from ms2img.ms2toimg.cnn import PRESETS, TRAINING
-from ms2img.ms2toimg.labels import LabelConfig, Labels, make_labels
+from ms2img.ms2toimg.labels import Labels
 from pipelines.study.cell import preprocessing_of
 from pipelines.study.config import StudyFile
-from pipelines.study.grid import Cell
+from pipelines.study.grid import Cell, cells_of
 from pipelines.study.plan import Planner
 
 #: Of a table that is not made yet, and of word counts (ours): what the simulated study of 545 accessions has, about.
@@ -27,10 +27,11 @@ PROBE_EPOCHS = 2  # timed
 
 @dataclass(frozen=True)
 class Forecast:
-    """`seconds` of each cell on one worker, `done` those that ran (their own time); `slots` run at a time."""
+    """`seconds` of each cell on one worker; `done` ran, `probed` are by a probe; `slots` run at a time."""
 
     cells: tuple[Cell, ...]
     seconds: dict[str, float]
+    probed: frozenset[str]
     done: frozenset[str]
     slots: int
 
@@ -55,13 +56,14 @@ def forecast(
     ran: name -> seconds of cells that are done. A cell's likes have the same rows and model at another seed or assay;
     a probe trains the model once on random rows of the same shape: a fold of a baseline, an epoch of a network.
     """
-    labels = {name: _labels(study, planner, name) for name in {cell.task for cell in cells}}
+    grid = cells_of(study)
+    labels = {name: planner.all_labels(name) for name in dict.fromkeys(cell.task for cell in grid)}
     of_like: dict[tuple[Any, ...], list[float]] = {}
-    for cell in cells:
+    for cell in grid:
         if cell.name in ran:
             of_like.setdefault(_like(study, cell), []).append(ran[cell.name] / _labelled(labels[cell.task]))
     probed: dict[tuple[Any, ...], float] = {}
-    seconds = {}
+    seconds, by_probe = {}, set()
     for cell in cells:
         like, n = _like(study, cell), _labelled(labels[cell.task])
         if cell.name in ran:
@@ -72,14 +74,8 @@ def forecast(
             if like not in probed:
                 probed[like] = _probe(study, cell, n, threads) / n
             seconds[cell.name] = probed[like] * n
-    return Forecast(tuple(cells), seconds, frozenset(ran) & set(seconds), slots)
-
-
-def _labels(study: StudyFile, planner: Planner, task: str) -> Labels:
-    spec = study.tasks[task]
-    sheet = planner.sheet(spec.data)
-    config = LabelConfig(**{name: getattr(spec, name) for name in LabelConfig.model_fields})
-    return make_labels(sheet, config, [run.sample_id for run in sheet.runs])
+            by_probe.add(cell.name)
+    return Forecast(tuple(cells), seconds, frozenset(by_probe), frozenset(ran) & set(seconds), slots)
 
 
 def _labelled(labels: Labels) -> int:

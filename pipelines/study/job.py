@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ms2img.errors import UsageError
 from ms2img.io.dataset.lease import LEASE_NAME, Lease
 from ms2img.io.storage import folder, is_remote
+from ms2img.ms2toimg.record_folder import SUMMARY_NAME
 from pipelines.progress import Steps
 from pipelines.study import assemble
 from pipelines.study.config import TABLES, StudyConfig, StudyFile
@@ -25,13 +26,13 @@ from pipelines.study.descriptive import Descriptive, run_descriptive
 from pipelines.study.descriptive import tables as descriptive_tables
 from pipelines.study.grid import Cell, cells_of, chosen
 from pipelines.study.ledger import TRACKING_NAME, StudyLedger
-from pipelines.study.plan import CellWork, PlannedCell, Planner, Samples
+from pipelines.study.plan import CellWork, PlannedCell, Planner
 from pipelines.study.record import StudyRecord
 from pipelines.study.rows import WORDS_FOLDER, Preparation
 from pipelines.study.sources import Sources
 from pipelines.study.summary import is_simulated, summary_of
 from pipelines.study.tracking import log
-from pipelines.study.work import Ended, on_ray, run_cell
+from pipelines.study.work import Ended, Lost, on_ray, run_cell
 
 if TYPE_CHECKING:
     from pipelines.study.forecast import Forecast
@@ -43,13 +44,17 @@ RECORD_FOLDER = "record"
 
 @dataclass(frozen=True)
 class StudySummary:
-    """What a study gave: its record, where the report lies, and the cells that this run of it did."""
+    """What a study gave: its record, where the report lies, the cells that this run of it did, and why others failed.
+
+    `failed_runs`: what was prepared -> runs that failed, runs in all.
+    """
 
     record: StudyRecord
     location: str
     run_id: str
     ran: int
     failed: dict[str, str]
+    failed_runs: dict[str, tuple[int, int]]
     seconds: float
 
 
@@ -71,6 +76,7 @@ def study(config: StudyConfig, *, quiet: bool = False, notice: Notice = lambda _
     with Lease(out, notice) as lease:
         ledger = StudyLedger(out, notice)
         _require_ours(ledger, config)
+        _require_sound(described)
         store = open_store()
         ledger.begin({"name": described.name, "study": described.model_dump(mode="json")})
         return _Study(config, described, grid, asked, ledger, lease, quiet, notice).run(store)
@@ -84,6 +90,8 @@ def plan_only(config: StudyConfig) -> Forecast:
     grid = cells_of(described)
     asked = chosen(grid, config)
     ledger = StudyLedger(folder(config.location()))
+    if ledger.about() is None:
+        _require_no_other(ledger)
     sources = Sources(described, config.location(), quiet=True, notice=lambda _: None)
     preparation = Preparation(described, config.location(), sources, quiet=True, notice=lambda _: None)
     planner = Planner(described, config, config.location(), sources, preparation)
@@ -117,9 +125,11 @@ class _Study:
         """Prepare, compute, assemble, report."""
         from ms2img.tracking.studies import track_study
 
-        known = [cell for cell in self.grid if _seconds(self.ledger, cell, self.described.folds) is not None]
+        names = set(self.ledger.out.names("cells/"))
+        done = [cell for cell in self.grid if _has_folds(names, cell, self.described.folds)]
+        known = [*done, *(cell for cell in self.grid if f"cells/{cell.name}/failed.json" in names)]
         with ExitStack() as stack:
-            if set(self.asked) - set(known):
+            if set(self.asked) - set(done):
                 from cluster.connect import connected
 
                 stack.enter_context(connected())
@@ -146,6 +156,7 @@ class _Study:
             run_id=tracked.run_id,
             ran=ran,
             failed=failed,
+            failed_runs=self.preparation.failed,
             seconds=time.monotonic() - self.started,
         )
 
@@ -155,9 +166,8 @@ class _Study:
         for plan in planned.values():
             cell, base = plan.work.cell, plan.work.base
             if cell.representation in TABLES:
-                samples = Samples(base.place, base.sample_ids, base.accessions)
                 found[cell.task, cell.representation] = Descriptive(
-                    cell.task, cell.representation, plan.work.out, samples, plan.labels
+                    cell.task, cell.representation, plan.work.out, base, plan.labels
                 )
         return list(found.values())
 
@@ -180,6 +190,7 @@ class _Study:
             from cluster.connect import connected
 
             stack.enter_context(connected())
+            self._require_room(works)
             gpus = self.config.gpus_per_cell
             for answer in on_ray(
                 _do,
@@ -189,11 +200,25 @@ class _Study:
             ):
                 if isinstance(answer, Ended) and answer.failed is not None:
                     failed[answer.cell] = answer.failed
-                elif isinstance(answer, str):
-                    self.notice(answer)
+                elif isinstance(answer, Lost) and isinstance(answer.work, CellWork):
+                    self.ledger.write_failure(answer.work.cell.name, answer.reason, answer.work.key)
+                    failed[answer.work.cell.name] = answer.reason
+                elif isinstance(answer, str | Lost):
+                    self.notice(answer if isinstance(answer, str) else answer.reason)
                 progress.advance(note=_note(failed))
                 self.lease.require()
         return len(cells) - len(failed), failed
+
+    def _require_room(self, works: Sequence[CellWork | Descriptive]) -> None:
+        """Ray waits for ever for a machine that is not there: refuse what no machine has room for."""
+        import ray
+
+        cpus = self.config.cpus_per_cell
+        network = any(isinstance(work, CellWork) and work.cell.is_network for work in works)
+        gpus = self.config.gpus_per_cell if network else 0.0
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+            raise UsageError(f"no machine has {cpus} CPUs and {gpus:g} GPUs for a cell; see --cpus-per-cell")
 
     def _record(self, planned: Mapping[str, PlannedCell], descriptive: Sequence[Descriptive]) -> StudyRecord:
         from pipelines.report.study_compare import comparisons
@@ -202,7 +227,7 @@ class _Study:
         figures = [descriptive_tables(self.ledger, work) for work in descriptive]
         return StudyRecord(
             **tables,
-            **assemble.descriptive_tables([each for each in figures if each is not None]),
+            **assemble.figure_tables([each for each in figures if each is not None]),
             comparisons=comparisons(tables["cells"], tables["metrics"]),
             summary=summary_of(self.described, self.planner, self.sources, tables["cells"]),
         )
@@ -213,6 +238,7 @@ class _Study:
         from pipelines.report.study_tables import study_tables
 
         out = self.ledger.out
+        out.delete([f"{RECORD_FOLDER}/{SUMMARY_NAME}"])  # without it the record is not complete: no mixture is read
         with tempfile.TemporaryDirectory(prefix="ms2img-") as scratch:
             record.save(scratch)
             for path in sorted(Path(scratch).iterdir()):
@@ -227,20 +253,42 @@ def _do(work: CellWork | Descriptive) -> Ended | str | None:
     return run_cell(work) if isinstance(work, CellWork) else run_descriptive(work)
 
 
+def _require_sound(study: StudyFile) -> None:
+    """What can be known before anything is made: options of the tables, and assays of the sheets that there are."""
+    from ms2img.io.sheet import Sheet
+    from pipelines.features import FeaturesConfig
+
+    FeaturesConfig.checked({**study.features, "samples": "", "out": ""}, source="features")
+    for task in study.tasks.values():
+        source = study.data[task.data]
+        if source.samples is not None:
+            Sheet.read(source.samples, allow_outside=source.allow_outside).assay(task.assay)
+
+
 def _require_ours(ledger: StudyLedger, config: StudyConfig) -> None:
     """Refuse a folder with something else in it, and a study that nobody asked to go on with."""
     about = ledger.about()
     where = ledger.out.location
     if about is None:
-        # What a dry run has made, or a study that was stopped before its first cell.
-        ours = (LEASE_NAME, *(f"{name}/" for name in ("data", "images", "features", WORDS_FOLDER)))
-        foreign = next((name for name in ledger.out.names() if not name.startswith(ours)), None)
-        if foreign is not None:
-            raise UsageError(f"{where}: is not empty and holds no study (it has {foreign}); give --out a new folder")
+        _require_no_other(ledger)
     elif not config.resume:
         raise UsageError(
             f"{where}: holds the study '{about.get('name')}'; add --resume to go on with it, or give --out"
         )
+
+
+def _require_no_other(ledger: StudyLedger) -> None:
+    """Refuse a folder with anything in it but what a dry run makes, or a study stopped before its first cell."""
+    ours = (LEASE_NAME, *(f"{name}/" for name in ("data", "images", "features", WORDS_FOLDER)))
+    foreign = next((name for name in ledger.out.names() if not name.startswith(ours)), None)
+    if foreign is not None:
+        where = ledger.out.location
+        raise UsageError(f"{where}: is not empty and holds no study (it has {foreign}); give --out a new folder")
+
+
+def _has_folds(names: set[str], cell: Cell, folds: int) -> bool:
+    """Whether there is an outcome of every fold, whatever it was computed from."""
+    return all(f"cells/{cell.name}/fold{fold}.json" in names for fold in range(folds))
 
 
 def _seconds(ledger: StudyLedger, cell: Cell, folds: int) -> float | None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from ms2img.errors import UsageError
 from ms2img.io.sheet import Sheet
+from ms2img.learn.splits import kept
 from ms2img.ms2toimg.cnn import PRESETS, TRAINING, CnnConfig
 from ms2img.ms2toimg.crossvalidate import FoldTask, folds_fingerprint, plan_folds
-from ms2img.ms2toimg.labels import LabelConfig, Labels, make_labels
+from ms2img.ms2toimg.labels import Labels, make_labels
 from pipelines.study.cell import preprocessing_of
 from pipelines.study.config import StudyConfig, StudyFile
 from pipelines.study.grid import Cell
@@ -54,7 +55,6 @@ class PlannedCell:
 
     work: CellWork
     labels: Labels
-    folds: str  # fingerprint: cells with equal folds may be compared pair by pair
 
 
 class Planner:
@@ -83,9 +83,14 @@ class Planner:
         key = (task, place.location)
         if key not in self._labels:
             spec = self._study.tasks[task]
-            config = LabelConfig(**{name: getattr(spec, name) for name in LabelConfig.model_fields})
-            self._labels[key] = make_labels(self.sheet(spec.data), config, place.sample_ids)
+            self._labels[key] = make_labels(self.sheet(spec.data), spec.label_config(), place.sample_ids)
         return self._labels[key]
+
+    def all_labels(self, task: str) -> Labels:
+        """The labels of all runs of a task's sheet, whatever became of their files: folds are dealt over these."""
+        spec = self._study.tasks[task]
+        sheet = self.sheet(spec.data)
+        return make_labels(sheet, spec.label_config(), [run.sample_id for run in sheet.runs])
 
     def plan(self, cell: Cell) -> PlannedCell:
         """Prepare the cell's rows, where that is not done, and plan its folds.
@@ -115,27 +120,46 @@ class Planner:
                 if cell.is_network
                 else preprocessing_of(cell.representation, cell.model).model_dump(mode="json"),
                 "conditions": {
-                    name: [each.place.fingerprint, list(each.sample_ids)] for name, each in conditions.items()
+                    name: [each.place.fingerprint, list(each.sample_ids), each.accessions.tolist()]
+                    for name, each in conditions.items()
                 },
             }
         )
         work = CellWork(cell, key, self._out, base, labels.target, tuple(tasks), conditions)
-        return PlannedCell(work, labels, folds)
+        return PlannedCell(work, labels)
 
     def _folds(self, cell: Cell, labels: Labels) -> tuple[dict[str, Any], list[FoldTask]]:
         """The folds: those of a network with its way of training, a baseline's without a validation part."""
         preset = cell.model.removeprefix("cnn-") if cell.is_network else "paper"
         cnn: CnnConfig = PRESETS[preset]
         device = "cuda" if cell.is_network and self._config.gpus_per_cell else "cpu"
-        fit = replace(TRAINING[preset], seed=cell.seed, threads=self._config.cpus_per_cell, device=device)
+        fit = replace(
+            TRAINING[preset],
+            seed=cell.seed,
+            threads=self._config.cpus_per_cell,
+            device=device,
+            precision=self._study.precision,
+        )
         if self._study.epochs is not None:
             fit = replace(fit, epochs=self._study.epochs)
         validation = cell.is_network and fit.keep == "best"
         try:
-            tasks = plan_folds(labels, self._study.folds, cnn, fit, validation=validation)
+            tasks = plan_folds(self.all_labels(cell.task), self._study.folds, cnn, fit, validation=validation)
         except UsageError as error:
             raise UsageError(f"task '{cell.task}', {error}") from None
-        return cnn.to_dict(), tasks
+        return cnn.to_dict(), [self._kept(cell, task, labels) for task in tasks]
+
+    def _kept(self, cell: Cell, task: FoldTask, labels: Labels) -> FoldTask:
+        """A fold of all labelled runs with the rows that there are; a run that failed moves no other one."""
+        there = set(labels.sample_ids)
+        rows = np.flatnonzero([sample in there for sample in self.all_labels(cell.task).sample_ids])
+        fold = kept(task.fold, rows)
+        if len(set(labels.target[fold.train])) < 2 or not len(fold.test):
+            raise UsageError(
+                f"task '{cell.task}', {cell.representation}: of fold {fold.index + 1} too few runs could be read; "
+                "see the errors.parquet of its data set"
+            )
+        return replace(task, fold=fold)
 
     def _condition(self, cell: Cell, tested: str, labels: Labels) -> Samples:
         """The runs of another data set whose accession the labels put into a class."""

@@ -37,6 +37,7 @@ class Preparation:
         self._quiet = quiet
         self._notice = notice
         self._made: dict[tuple[str, str, str, str], Place] = {}
+        self.failed: dict[str, tuple[int, int]] = {}  # what was made -> runs that failed, runs in all
 
     def place(self, data: str, representation: str, resolution: str = "", *, onto: str = "") -> Place:
         """The rows of a data set; `onto`: of tables, the data set whose features they are placed on.
@@ -66,7 +67,7 @@ class Preparation:
             allow_outside=self._sources.allow_outside(data),
         )
         summary = convert(config, quiet=self._quiet, notice=self._notice)
-        self._tell_failed(summary.failed, f"images of {data}", out)
+        self._tell_failed(summary.failed, summary.converted + summary.unchanged, f"images of {data}", out)
         images = load_images(out)
         return Place("image", out, images.fingerprint, images.sample_ids)
 
@@ -74,7 +75,9 @@ class Preparation:
         from ms2img.io.dataset.features import load_features
         from pipelines.features import FeaturesConfig, features
 
-        name = f"{data}_{representation}" + (f"_onto_{onto}" if onto else "")
+        # A table that was placed onto another one goes with that one: if it changes, so does the folder's name.
+        base = self.place(onto, representation) if onto else None
+        name = f"{data}_{representation}" + (f"_onto_{onto}-{base.fingerprint}" if base else "")
         out = join(join(self._out, "features"), name)
         options = dict(self._study.features)
         if representation != "aligned":
@@ -85,15 +88,15 @@ class Preparation:
                 "samples": self._sources.sheet(data),
                 "out": out,
                 "allow_outside": self._sources.allow_outside(data),
-                **({"onto": self.place(onto, representation).location} if onto else {}),
+                **({"onto": base.location} if base else {}),
             },
             source="features",
         )
         summary = features(config, quiet=self._quiet, notice=self._notice)
-        self._tell_failed(summary.failed, f"features of {data}", out)
+        self._tell_failed(summary.failed, summary.samples, f"features of {data}", out)
         table = load_features(out)
         is_aligned = table.about["similarity"] == "aligned"
-        if is_aligned != (representation == "aligned"):
+        if not onto and is_aligned != (representation == "aligned"):
             kind = "is aligned already: its representation is 'aligned'" if is_aligned else "is not aligned"
             raise UsageError(f"data '{data}' {kind}; the study asks for '{representation}'")
         return Place(representation, out, table.fingerprint, table.sample_ids)
@@ -101,18 +104,18 @@ class Preparation:
     def _words(self, data: str) -> Place:
         from ms2img.io.sheet import Sheet
         from ms2img.ms2toimg.memo import MemoConfig
-        from pipelines.study.words import load_words, write_words
+        from pipelines.study.words import write_words
 
         out, name = join(self._out, WORDS_FOLDER), f"{data}.parquet"
         sheet = Sheet.read(self._sources.sheet(data), allow_outside=self._sources.allow_outside(data))
         summary = write_words(sheet, out, name, MemoConfig(), quiet=self._quiet)
-        self._tell_failed(len(summary.failed), f"words of {data}", out)
-        samples = tuple(sorted(load_words(folder(out), name)))
-        return Place("memo", join(out, name), summary.key, samples)
+        self._tell_failed(len(summary.failed), len(summary.sample_ids), f"words of {data}", out)
+        return Place("memo", join(out, name), summary.fingerprint, summary.sample_ids)
 
-    def _tell_failed(self, failed: int, what: str, where: str) -> None:
+    def _tell_failed(self, failed: int, good: int, what: str, where: str) -> None:
         if failed:
-            self._notice(f"{what}: {failed} runs failed and are in no cell: {where}")
+            self._notice(f"{what}: {failed} of {failed + good} runs failed and are in no cell: {where}")
+        self.failed[what] = failed, failed + good
 
 
 def load(place: Place, sample_ids: Sequence[str], *, words_of: Place | None = None) -> Rows:
@@ -150,24 +153,26 @@ def _features(location: str, fingerprint: str):  # type: ignore[no-untyped-def]
 @lru_cache(maxsize=2)
 def _counts(location: str, fingerprint: str) -> dict[str, dict[str, int]]:
     from ms2img.io.location import file_name, parent
-    from pipelines.study.words import load_words, read_key
+    from pipelines.study.words import load_words, read_summary
 
     store, name = folder(parent(location)), file_name(location)
-    key = read_key(store, name)
-    _require(key[0] if key else "", fingerprint, location)
+    found = read_summary(store, name)
+    _require(found[1].fingerprint if found else "", fingerprint, location)
     return load_words(store, name)
+
+
+@lru_cache(maxsize=2)
+def _columns(location: str, fingerprint: str) -> dict[str, int]:
+    """Word -> column, of all words of a data set."""
+    words = {word for of_run in _counts(location, fingerprint).values() for word in of_run}
+    return {word: index for index, word in enumerate(sorted(words))}
 
 
 def _word_rows(place: Place, sample_ids: Sequence[str], words_of: Place) -> Rows:
     """Counts in the columns of another data set's words; words that it has not are left out."""
     import scipy.sparse as sp
 
-    column = {
-        word: index
-        for index, word in enumerate(
-            sorted({word for words in _counts(words_of.location, words_of.fingerprint).values() for word in words})
-        )
-    }
+    column = _columns(words_of.location, words_of.fingerprint)
     counts = _counts(place.location, place.fingerprint)
     rows, columns, values = [], [], []
     for row, sample in enumerate(sample_ids):

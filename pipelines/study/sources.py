@@ -34,17 +34,9 @@ class Sources:
                 self._sheets[name] = self._drifted(name, source)
         return self._sheets[name]
 
-    def is_made(self, name: str) -> bool:
-        """Whether the sheet is there without making anything."""
-        samples = self._study.data[name].samples
-        return samples is not None or (not is_remote(self._out) and Path(self._made_sheet(name)).is_file())
-
     def allow_outside(self, name: str) -> bool:
         """Whether paths in the sheet may climb above its folder."""
         return self._study.data[name].allow_outside
-
-    def _made_sheet(self, name: str) -> str:
-        return join(self._folder(name), "samples.csv")
 
     def _folder(self, name: str) -> str:
         return join(join(self._out, "data"), name)

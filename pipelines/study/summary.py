@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ms2img import __version__
-from ms2img.ms2toimg.labels import ACTIVE, BETWEEN, INACTIVE, LabelConfig, Labels, make_labels
+from ms2img.ms2toimg.labels import ACTIVE, BETWEEN, INACTIVE, Labels
 from pipelines.study.config import StudyFile
 from pipelines.study.plan import Planner
 from pipelines.study.sources import Sources
@@ -54,14 +54,12 @@ def _simulates(study: StudyFile, planner: Planner, names: Any) -> bool:
 def _task(study: StudyFile, planner: Planner, sources: Sources, name: str) -> dict[str, Any]:
     spec = study.tasks[name]
     sheet = planner.sheet(spec.data)
-    config = LabelConfig(**{key: getattr(spec, key) for key in LabelConfig.model_fields})
-    labels = make_labels(sheet, config, [run.sample_id for run in sheet.runs])
     return {
-        **config.model_dump(),
+        **spec.label_config().model_dump(),
         "data": spec.data,
         "samples": sources.sheet(spec.data),
         "simulated": sheet.is_simulated(),
-        "counts": _counts(labels),
+        "counts": _counts(planner.all_labels(name)),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,32 +28,36 @@ WORDS = pa.schema(
         pa.field("count", pa.list_(pa.int32()), nullable=False),
     ]
 )
-KEY = b"ms2img.key"  # of the file's metadata: what it was made of
+KEY, FAILED = b"ms2img.key", b"ms2img.failed"  # of the file's metadata: what it was made of, what could not be read
 WORDS_VERSION = 1  # raised by hand when the same runs give other words
 
 
 @dataclass(frozen=True)
 class WordsSummary:
-    """What was done: the key of the file, the runs in it, and those that could not be read, with the reason."""
+    """What there is: what identifies the file, the samples in it, and the runs that could not be read, with why."""
 
-    key: str
-    n_runs: int
+    fingerprint: str
+    sample_ids: tuple[str, ...]
     failed: dict[str, str]
 
 
 def write_words(sheet: Sheet, out: str, name: str, config: MemoConfig, *, quiet: bool = False) -> WordsSummary:
-    """Count the words of every sample of the sheet into file `name` of folder `out`, unless it is current."""
+    """Count the words of every sample of the sheet into file `name` of folder `out`, unless it is current.
+
+    A file in which runs failed is not: they may be readable by now.
+    """
+    from cluster.connect import connected
+    from pipelines.conversion.cluster_work import on_workers
+
     runs = sorted((run for run in sheet.runs if run.kind == "sample"), key=lambda run: run.sample_id)
     store = folder(out)
     key = _key(runs, config)
-    found = read_key(store, name)
-    if found is not None and found[0] == key:
-        return WordsSummary(key, found[1], {})
+    current = read_summary(store, name)
+    if current is not None and current[0] == key and not current[1].failed:
+        return current[1]
     counts: dict[str, dict[str, int]] = {}
     failed: dict[str, str] = {}
-    with Steps(len(runs), f"words {name.removesuffix('.parquet')}", quiet=quiet) as progress:
-        from pipelines.conversion.cluster_work import on_workers
-
+    with connected(), Steps(len(runs), f"words {name.removesuffix('.parquet')}", quiet=quiet) as progress:
         for done in on_workers(_tasks(runs), partial(_count, config=config)):
             for sample, result in done.items():
                 if isinstance(result, str):
@@ -61,19 +66,23 @@ def write_words(sheet: Sheet, out: str, name: str, config: MemoConfig, *, quiet:
                     counts[sample] = result
             progress.advance(len(done))
     stream = io.BytesIO()
-    pq.write_table(_table(counts).replace_schema_metadata({KEY: key.encode()}), stream, compression="zstd")
+    metadata = {KEY: key.encode(), FAILED: json.dumps(failed).encode()}
+    pq.write_table(_table(counts).replace_schema_metadata(metadata), stream, compression="zstd")
     store.write(name, stream.getvalue())
-    return WordsSummary(key, len(counts), failed)
+    return WordsSummary(_fingerprint(key, sorted(counts)), tuple(sorted(counts)), failed)
 
 
-def read_key(store: Folder, name: str) -> tuple[str, int] | None:
-    """The key of a words file and its number of runs; None where there is no such file."""
+def read_summary(store: Folder, name: str) -> tuple[str, WordsSummary] | None:
+    """The key of a words file, and what is in it; None where there is no such file."""
     try:
-        footer = pq.read_metadata(store.open(name))
+        file = pq.ParquetFile(store.open(name))
     except (FileNotFoundError, pa.ArrowException):
         return None
-    key = (footer.metadata or {}).get(KEY)
-    return None if key is None else (key.decode(), footer.num_rows)
+    told = file.metadata.metadata or {}
+    if KEY not in told or FAILED not in told:
+        return None
+    key, samples = told[KEY].decode(), tuple(file.read(["sample_id"])["sample_id"].to_pylist())
+    return key, WordsSummary(_fingerprint(key, samples), samples, json.loads(told[FAILED]))
 
 
 def load_words(store: Folder, name: str) -> dict[str, dict[str, int]]:
@@ -81,6 +90,11 @@ def load_words(store: Folder, name: str) -> dict[str, dict[str, int]]:
     table = pq.read_table(store.open(name))
     rows = zip(*(table[column].to_pylist() for column in WORDS.names), strict=True)
     return {sample: dict(zip(words, counts, strict=True)) for sample, words, counts in rows}
+
+
+def _fingerprint(key: str, samples: Sequence[str]) -> str:
+    """What identifies the file: what it was made of, and which runs could be read."""
+    return key_of({"key": key, "samples": list(samples)})
 
 
 def _key(runs: Sequence[Run], config: MemoConfig) -> str:

@@ -49,8 +49,9 @@ def run_cell(work: CellWork) -> Ended:
                         cell.model, seed=task.fit.seed, preprocessing=preprocessing_of(cell.representation, cell.model)
                     )
                     outcome = run_baseline_fold(rows, work.target, task, model, work.base.accessions, conditions)
-            except (UsageError, FloatingPointError) as error:
-                reason = f"fold {task.fold.index + 1}: {error}"
+            except (UsageError, FloatingPointError, ValueError) as error:
+                said = next(iter(str(error).splitlines()), type(error).__name__)
+                reason = f"fold {task.fold.index + 1}: {said}"
                 ledger.write_failure(cell.name, reason, work.key)
                 return Ended(cell.name, time.perf_counter() - started, reason)
             ledger.write_fold(cell.name, outcome, work.key)
@@ -58,14 +59,23 @@ def run_cell(work: CellWork) -> Ended:
     return Ended(cell.name, time.perf_counter() - started)
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A piece of work whose worker died every time it was tried: most often of too little memory."""
+
+    work: Any
+    reason: str
+
+
 def on_ray(
     function: Callable[[Any], Any], works: Sequence[Any], *, cpus: int, gpus: Callable[[Any], float] = lambda _: 0.0
 ) -> Iterator[Any]:
     """`function` of each piece of work as they end, the first ones started first; a `JobError` of one is raised.
 
-    A piece whose worker died is tried again; one that dies every time comes back as `JobError`, like Ray's own end.
+    A piece whose worker died is tried again; one that dies every time comes back as `Lost`.
     """
     import ray
+    from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
     from ms2img.learn.environment import ENVIRONMENT
     from pipelines.conversion.cluster_work import watched
@@ -75,19 +85,22 @@ def on_ray(
     remote = ray.remote(_answer)
 
     def answers() -> Iterator[Any]:
-        waiting = {
+        waiting: dict[Any, Any] = {
             remote.options(
                 num_cpus=cpus,
                 num_gpus=gpus(work),
                 max_retries=RETRIES,
                 runtime_env={"env_vars": variables},
-            ).remote(function, work)
+            ).remote(function, work): work
             for work in works
         }
         while waiting:
-            done, _ = ray.wait(list(waiting), num_returns=1)
-            waiting -= set(done)
-            yield ray.get(done[0])
+            [done], _ = ray.wait(list(waiting), num_returns=1)
+            work = waiting.pop(done)
+            try:
+                yield ray.get(done)
+            except (WorkerCrashedError, OutOfMemoryError) as error:
+                yield Lost(work, f"its worker died {RETRIES + 1} times: {type(error).__name__}")
 
     found: Any
     for found in watched(answers):

@@ -6,6 +6,7 @@ Layout of the folder, local or in an object store::
     OUT/errors.parquet     one row a run that failed, schema `ms2img.io.schema.ERRORS`
     OUT/sources.parquet    one row a file the table was made of, schema `ms2img.io.schema.SOURCES`
     OUT/config.yaml        the resolved config
+    OUT/.staging/          the features of single samples that the table was merged of, for the next job
     OUT/manifest.json      written last and at once: the commit
 """
 

@@ -49,8 +49,8 @@ def fit_curve(concentration: np.ndarray, response: np.ndarray, options: AssayOpt
     """The standard curve of one plate, of its standard wells [n].
 
     The linear range is that of the options; else all concentrations if their line reaches ``min_r2``, else the longest
-    run of at least `LEAST_CHOSEN` neighbouring ones that does (of equally long ones the straightest), else all of them,
-    and the curve is not `linear`.
+    run of at least `LEAST_CHOSEN` neighbouring ones that does, and rises (of equally long ones the straightest), else
+    all of them, and the curve is not `linear`.
 
     Raises `UsageError`, beginning with `where`: fewer than three concentrations, a line that does not rise.
     """
@@ -68,8 +68,9 @@ def fit_curve(concentration: np.ndarray, response: np.ndarray, options: AssayOpt
         if curve.linear or is_given:
             break
         windows = [levels[start : start + width] for start in range(len(levels) - width + 1)]
-        best = max((_line(concentration, response, each, options.min_r2) for each in windows), key=lambda each: each.r2)
-        curve = best if best.linear else curve
+        lines = [_line(concentration, response, each, options.min_r2) for each in windows]
+        straight = [line for line in lines if line.linear and line.slope > 0]
+        curve = max(straight, key=lambda line: line.r2, default=curve)
     if not curve.slope > 0:
         raise UsageError(
             f"{where}: scavenging does not rise with the standards' concentration (slope {curve.slope:.3g}); expected "

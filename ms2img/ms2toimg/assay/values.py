@@ -26,8 +26,8 @@ class Evaluation:
     """What a plate file says.
 
     `values`: one row a sample or control: ``accession, kind, value`` (mean scavenging, %), ``sd`` (n - 1), ``n``,
-    ``cv`` (sd over mean, %), ``equivalents`` and ``equivalents_sd`` (in the unit of the standards), ``plates``,
-    ``outliers`` (as `places`) and ``flags``.
+    ``cv`` (sd over mean, %), ``equivalents`` and ``equivalents_sd`` (in the unit of the standards), ``equivalents_n``
+    (the replicates of these: those on plates with standards), ``plates``, ``outliers`` (as `places`) and ``flags``.
 
     `wells`: one row a well: the fields of `Well` (``name`` as ``well``), ``net_od``, ``scavenging``, ``equivalents``,
     ``residual`` (of a standard from its line, %), ``in_curve``, ``outlier``, ``used``.
@@ -125,6 +125,7 @@ def _values(table: pd.DataFrame, curves: dict[str, Curve]) -> pd.DataFrame:
                 "cv": sd / abs(mean) * 100 if mean else np.nan,
                 "equivalents": float(used["equivalents"].mean()),
                 "equivalents_sd": float(used["equivalents"].std(ddof=1)),
+                "equivalents_n": int(used["equivalents"].count()),
                 "plates": " ".join(dict.fromkeys(wells["plate"])),
                 "outliers": " ".join(places(wells[wells["outlier"]])),
                 "flags": " ".join(_flags(wells, used, mean, curves)),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ms2img.errors import UsageError
-from ms2img.learn.splits import Fold, stratified_group_folds
+from ms2img.learn.splits import Fold, kept, stratified_group_folds
 from ms2img.ms2toimg.baselines.models import Baseline, make_baseline
 from ms2img.ms2toimg.baselines.preprocessing import Matrix, Preprocessing
 from ms2img.ms2toimg.labels import Labels
@@ -25,6 +25,26 @@ def baseline_folds(labels: Labels, n_folds: int, *, seed: int) -> list[Fold]:
         return stratified_group_folds(labels.target, np.array(labels.accessions), n_folds, seed=seed)
     except UsageError as error:
         raise UsageError(f"assay '{labels.config.assay}': {error}") from None
+
+
+def shared_folds(labelled: Labels, labels: Labels, n_folds: int, *, seed: int) -> list[Fold]:
+    """The folds of all runs that are labelled, with the rows that `labels` has: what is missing moves no other run.
+
+    Row numbers are those of `labels`, whose runs are among those of `labelled`. Raises `UsageError` as
+    `baseline_folds` does, and when what is missing leaves a fold one class to be trained on, or nothing to be tested.
+    """
+    there = set(labels.sample_ids)
+    rows = np.flatnonzero([sample in there for sample in labelled.sample_ids])
+    folds = [kept(fold, rows) for fold in baseline_folds(labelled, n_folds, seed=seed)]
+    for fold in folds:
+        if len(np.unique(labels.target[training_rows(fold)])) < 2 or not fold.test.size:
+            n = len(labelled.sample_ids)
+            raise UsageError(
+                f"assay '{labels.config.assay}': fold {fold.index + 1} of {n_folds} is left with one class to train on "
+                f"or no run to test: {n - len(rows)} of {n} labelled runs are missing from some table; "
+                "see its errors.parquet, or use fewer --folds"
+            )
+    return folds
 
 
 def training_rows(fold: Fold) -> np.ndarray:

@@ -11,12 +11,12 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 
 from ms2img.errors import UsageError
+from ms2img.ms2toimg.baselines import MODELS
 from ms2img.ms2toimg.baselines.oplsda import OplsDa
 from ms2img.ms2toimg.baselines.oplsda_validation import choose
 from ms2img.ms2toimg.baselines.pca import Pca
 from ms2img.ms2toimg.baselines.preprocessing import FittedPreprocessing, Matrix, Preprocessing, fit_preprocessing
 
-MODELS: tuple[str, ...] = ("forest", "logistic", "boosting", "oplsda", "pca")
 TAKES_SPARSE = ("forest", "logistic", "boosting")  # the models that work on counts of words as they are
 
 #: Trees ask only for the order of a feature's values, so shares of the run's total will do. The linear models see

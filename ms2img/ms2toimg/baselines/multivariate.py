@@ -18,15 +18,20 @@ from ms2img.ms2toimg.labels import Labels
 
 PERMUTATIONS = 200  # (ours): the smallest p-value is then 1 / 201; ropls has 20
 SCORES = ("method", "sample_id", "accession", "target", "x", "y")
+SUMMARY = (
+    "method", "x_explained", "y_explained", "r2x", "r2y", "q2y", "q2y_ropls", "orthogonal", "significant", "p_r2y",
+    "p_q2y", "permutations", "q2y_permuted",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Multivariate:
-    """`scores`: a row a labelled run and method, columns `SCORES`; `summary`: a row a method.
+    """`scores`: a row a labelled run and method, columns `SCORES`; `summary`: a row a method, columns `SUMMARY`.
 
     ``q2y`` leaves out accessions and centres each training part, ``q2y_ropls`` is that of ropls itself: runs are left
     out, whoever their replicates are, and everything is centred once. x and y are PC1 and PC2 of "pca", the predictive
     and the first orthogonal score of "oplsda"; ``x_explained`` and ``y_explained`` their shares of the rows' variance.
+    Both Q2Y and the p-values rest on rows prepared once, over all of them; see `describe`.
     """
 
     scores: pd.DataFrame
@@ -46,6 +51,14 @@ def describe(
 
     `preprocessing` and `orthogonal` default to those of the classifier "oplsda". Accessions are left out, and their
     labels exchanged, as a whole.
+
+    Preprocessing (median total, half minima, mean and standard deviation of a feature) is fitted once, on all these
+    rows, and not anew in each of the seven folds of Q2Y: so does ropls, and the inner products that serve every
+    permuted labelling then are the same. A left-out row thus has a part in how rows are scaled, by its amounts, never
+    by its label, and as much so for permuted labels. Not so the classifier "oplsda": its preprocessing is fitted on a
+    fold's training rows.
+
+    Raises `ValueError` where there is nothing to fit: one class, or no variation that goes with it.
     """
     used = np.flatnonzero(labels.target >= 0)
     target, groups = labels.target[used], np.array(labels.accessions)[used]
@@ -76,7 +89,7 @@ def describe(
     ]  # fmt: skip
     points = {"pca": pca.scores, "oplsda": np.column_stack([oplsda.t_predictive, second])}
     scores = pd.concat([_placed(labels, used, method, where) for method, where in points.items()], ignore_index=True)
-    return Multivariate(scores, pd.DataFrame(summary))
+    return Multivariate(scores, pd.DataFrame(summary)[list(SUMMARY)])
 
 
 def _placed(labels: Labels, used: np.ndarray, method: str, where: np.ndarray) -> pd.DataFrame:

@@ -7,12 +7,16 @@ from typing import Self
 
 import numpy as np
 
+from ms2img.ms2toimg.baselines.oplsda import NOTHING_LEFT
+
 COMPONENTS = 2  # MS2toImg: "projected onto the first two principal components"
 
 
 @dataclass
 class Pca:
     """Two principal components; a component's sign is such that its largest loading is positive.
+
+    A component that is `NOTHING_LEFT` of the first one's variance is rounding: its loadings and scores are 0.
 
     After `fit`: `scores` [n, 2], `loadings` [f, 2], `explained` [2], each component's share of the variance.
     """
@@ -28,16 +32,35 @@ class Pca:
             raise ValueError(f"rows of shape {rows.shape}: two principal components need two rows and two features")
         self._mean = rows.mean(axis=0)
         centred = rows - self._mean
-        left, sizes, right = np.linalg.svd(centred, full_matrices=False)
-        largest = np.abs(right[:COMPONENTS]).argmax(axis=1)
-        signs = np.where(right[np.arange(COMPONENTS), largest] < 0, -1.0, 1.0)
-        self.loadings = (right[:COMPONENTS] * signs[:, None]).T
-        self.scores = left[:, :COMPONENTS] * sizes[:COMPONENTS] * signs
-        total = float(sizes @ sizes)
-        self.explained = sizes[:COMPONENTS] ** 2 / total if total > 0 else np.zeros(COMPONENTS)
+        loadings = _loadings(centred)
+        largest = np.abs(loadings).argmax(axis=0)
+        self.loadings = loadings * np.where(loadings[largest, np.arange(COMPONENTS)] < 0, -1.0, 1.0)
+        self.scores = centred @ self.loadings
+        total = float(np.einsum("ij,ij->", centred, centred))
+        sizes = np.einsum("ij,ij->j", self.scores, self.scores)
+        self.explained = sizes / total if total > 0 else np.zeros(COMPONENTS)
         return self
 
     def project(self, rows: np.ndarray) -> np.ndarray:
         """Scores [m, 2] of other rows [m, f]."""
         projected: np.ndarray = (rows - self._mean) @ self.loadings
         return projected
+
+
+def _loadings(centred: np.ndarray) -> np.ndarray:
+    """Of the two largest components of rows [n, f]: [f, 2], of length 1, or 0 where there is no such component.
+
+    From the smaller of the two matrices of inner products, of rows or of features: a singular value decomposition
+    makes all components.
+    """
+    from scipy.linalg import eigh
+
+    of_rows = len(centred) < centred.shape[1]
+    inner = centred @ centred.T if of_rows else centred.T @ centred
+    sizes, vectors = eigh(inner, subset_by_index=(len(inner) - COMPONENTS, len(inner) - 1))
+    sizes, vectors = sizes[::-1], vectors[:, ::-1]
+    loadings = centred.T @ vectors if of_rows else vectors
+    length = np.linalg.norm(loadings, axis=0)
+    usable = (sizes > NOTHING_LEFT * sizes[0]) & (length > 0)
+    found: np.ndarray = np.where(usable, loadings / np.where(usable, length, 1.0), 0.0)
+    return found

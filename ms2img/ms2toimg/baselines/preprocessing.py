@@ -1,4 +1,7 @@
-"""What is done to a feature table before a baseline sees it; everything that is estimated, on training rows alone.
+"""What is done to a feature table before a baseline sees it; everything is estimated on the rows that are handed in.
+
+A classifier hands in its training rows alone. `multivariate` hands in all labelled rows, once, as ropls scales; no
+label is ever looked at.
 
 Order: rare features out, rows to one total, missing values in, logarithm, centre and scale. A feature that is constant
 in the training rows becomes 0 everywhere: nothing could be learned of it.
@@ -74,12 +77,15 @@ class FittedPreprocessing:
 def fit_preprocessing(config: Preprocessing, rows: Matrix) -> FittedPreprocessing:
     """Estimate what `config` asks for from the training rows [n, f]: numbers from 0 on, 0 (or NaN) where absent.
 
-    Raises `ValueError` for a negative or infinite value, and for a sparse matrix that would not stay sparse.
+    Raises `ValueError` for a negative or infinite value, for a sparse matrix that would not stay sparse, and where
+    no feature is in `min_samples` rows.
     """
     if sp.issparse(rows) and (config.imputation != "none" or config.scale != "none" or config.transform == "log"):
         raise ValueError(f"a sparse matrix takes rows, log1p and min_samples only, not {config.model_dump()}")
     _require_amounts(rows)
     kept = np.flatnonzero(_present(rows) >= config.min_samples)
+    if not kept.size:
+        raise ValueError(f"none of {rows.shape[1]} features is in {config.min_samples} training rows or more")
     totals = _totals(rows)
     total = float(np.median(totals[totals > 0])) if (totals > 0).any() else 1.0
     normalised = _normalised(rows, config, total, kept)
@@ -111,7 +117,8 @@ def _normalised(rows: Matrix, config: Preprocessing, total: float, kept: np.ndar
     factor = None
     if config.rows == "tic":
         totals = _totals(rows)
-        factor = np.where(totals > 0, total / np.where(totals > 0, totals, 1.0), 0.0)
+        usable = totals > total * np.finfo(float).tiny  # of a smaller one (5e-324, say) the factor would be infinite
+        factor = np.where(usable, total / np.where(usable, totals, 1.0), 0.0)
     if sp.issparse(rows):
         chosen = sp.csr_matrix(rows[:, kept], dtype=np.float64)
         return chosen if factor is None else sp.csr_matrix(sp.diags(factor) @ chosen)

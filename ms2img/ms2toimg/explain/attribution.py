@@ -46,7 +46,11 @@ class Attribution:
     @property
     def is_complete(self) -> bool:
         """Whether the rest is within the tolerance."""
-        return abs(self.rest) <= max(TOLERANCE * abs(self.logit - self.black_logit), ABSOLUTE_TOLERANCE)
+        return self.allows(self.rest)
+
+    def allows(self, rest: float) -> bool:
+        """Whether so much, in units of the logit, may be missing from a sum that is called complete."""
+        return abs(rest) <= max(TOLERANCE * abs(self.logit - self.black_logit), ABSOLUTE_TOLERANCE)
 
 
 def require_captum() -> None:

@@ -49,6 +49,11 @@ class Explanation:
         whole = self.attribution.logit - self.attribution.black_logit
         return whole - float(self.pairs["attribution"].sum())
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the pairs add up to the logits' difference, to the tolerance of `Attribution`."""
+        return self.attribution.allows(self.rest)
+
 
 def explain_run(
     run: Run,

@@ -35,12 +35,12 @@ COLUMNS = (
 def join_pairs(points: Points, tolerance: float) -> Integers:
     """The pair of each point, numbers from 0: int64 [n].
 
-    An ion is often fragmented more than once, and the image lays its fragments over each other. Points are one pair
-    when precursors and fragments form a chain without a gap above `tolerance` (m/z). The order of the points plays no
-    part.
+    An ion is often fragmented more than once, and the image lays its fragments over each other. From the lowest
+    precursor m/z on, precursors are one as long as they span at most `tolerance` (m/z); the first beyond begins the
+    next. Within each, the same holds of fragments. The order of the points plays no part.
     """
-    precursor = _chains(np.zeros(points.n_fragments, np.int64), points.precursor_mz, tolerance)
-    return _chains(precursor, points.fragment_mz, tolerance)
+    precursor = _spans(np.zeros(points.n_fragments, np.int64), points.precursor_mz, tolerance)
+    return _spans(precursor, points.fragment_mz, tolerance)
 
 
 def rank_pairs(
@@ -74,12 +74,15 @@ def rank_pairs(
     return ranked[list(COLUMNS)], place[pair]
 
 
-def _chains(group: Integers, mz: Floats, tolerance: float) -> Integers:
-    """Split each group where sorted m/z leave a gap above the tolerance: numbers from 0, int64 [n]."""
+def _spans(group: Integers, mz: Floats, tolerance: float) -> Integers:
+    """Split each group, from its lowest m/z on, into parts that span at most the tolerance: from 0, int64 [n]."""
     order = np.lexsort((mz, group))
-    breaks = (np.diff(mz[order]) > tolerance) | (np.diff(group[order]) != 0)
-    number = np.empty(len(mz), np.int64)
-    number[order] = np.append(0, np.cumsum(breaks))
+    part, number = -1, np.empty(len(mz), np.int64)
+    of, start = None, 0.0
+    for place, its_group, its_mz in zip(order.tolist(), group[order].tolist(), mz[order].tolist(), strict=True):
+        if its_group != of or its_mz - start > tolerance:
+            part, of, start = part + 1, its_group, its_mz
+        number[place] = part
     return number
 
 

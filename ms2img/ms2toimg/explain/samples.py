@@ -15,18 +15,18 @@ from ms2img.ms2toimg.intensities import Floats
 from ms2img.ms2toimg.points import Points
 from ms2img.ms2toimg.rasterise import (
     TILE,
+    W0,
+    W1,
+    W3,
+    W7,
+    W63,
     Plane,
-    _0,
-    _1,
-    _3,
-    _7,
-    _63,
-    _compiled,
-    _popcount,
-    _radius_pt,
-    _spans,
-    _tile_mask,
-    _tiles_log2,
+    compiled,
+    marker_radius_pt,
+    popcount,
+    spans,
+    tile_mask,
+    tiles_log2,
 )
 from ms2img.ms2toimg.render_config import RenderConfig
 
@@ -38,7 +38,7 @@ def own_samples(points: Points, config: RenderConfig) -> tuple[Integers, Integer
 
     A pixel's number is row * width + column. The share is of all samples of the pixel.
     """
-    down, across = _tiles_log2(config)
+    down, across = tiles_log2(config)
     plane = Plane.of(config, (config.height << down) * TILE, (config.width << across) * TILE)
     n, point, row, column, samples = _claims(points.precursor_mz, points.fragment_mz, points.size, plane, down, across)
     point, row, column, samples = point[:n], row[:n], column[:n], samples[:n]
@@ -50,7 +50,7 @@ def own_samples(points: Points, config: RenderConfig) -> tuple[Integers, Integer
     return entries // n_pixels, entries % n_pixels, share
 
 
-@_compiled
+@compiled
 def _claims(
     precursor_mz: Floats, fragment_mz: Floats, size: Floats, plane: Plane, down: int, across: int
 ) -> tuple[int, Integers, Integers, Integers, Integers]:
@@ -58,7 +58,7 @@ def _claims(
 
     Rows are counted from the image's first; those outside it are of the margin.
     """
-    half_rows_at_1 = math.ceil(_radius_pt(plane, 1.0) * plane.rows_per_pt)
+    half_rows_at_1 = math.ceil(marker_radius_pt(plane, 1.0) * plane.rows_per_pt)
     margin = ((half_rows_at_1 // 4 + 2) >> down) + 1  # as the painter's: no disc needs clipping
     height, width = plane.height // TILE >> down, plane.width // TILE >> across
     taken = np.zeros((width << across, (height + 2 * margin) << down), np.uint64)
@@ -70,19 +70,19 @@ def _claims(
     for i in range(len(precursor_mz) - 1, -1, -1):
         x = (precursor_mz[i] - plane.precursor_from) * plane.columns_per_mz
         y = (fragment_mz[i] - plane.fragment_from) * plane.rows_per_mz
-        radius_pt = _radius_pt(plane, size[i])
+        radius_pt = marker_radius_pt(plane, size[i])
         rx = radius_pt * plane.columns_per_pt
-        half_rows = _spans(x, rx, radius_pt * plane.rows_per_pt, span_from, span_to)
+        half_rows = spans(x, rx, radius_pt * plane.rows_per_pt, span_from, span_to)
         words = (2 * half_rows + TILE - 1) // TILE
         top = np.uint64(int(y + 0.5) + (margin * TILE << down) - half_rows)
-        shift = (top & _7) << _3
+        shift = (top & W7) << W3
         for tile in range(max(0, int(x - rx) // TILE), min(len(taken), int(x + rx + 0.5) // TILE + 1)):
-            _tile_mask(tile * TILE, half_rows, span_from, span_to, mask)
-            word = top >> _3
-            carry = _0
+            tile_mask(tile * TILE, half_rows, span_from, span_to, mask)
+            word = top >> W3
+            carry = W0
             for k in range(words + 1):
                 disc = (mask[k] << shift) | carry
-                carry = mask[k] >> _1 >> (_63 - shift)
+                carry = mask[k] >> W1 >> (W63 - shift)
                 new = disc & ~taken[tile, word]
                 if new:
                     taken[tile, word] |= disc
@@ -93,7 +93,7 @@ def _claims(
                     found[0, n] = i
                     found[1, n] = np.int64(word >> np.uint64(down)) - margin
                     found[2, n] = tile >> across
-                    found[3, n] = np.int64(_popcount(new))
+                    found[3, n] = np.int64(popcount(new))
                     n += 1
-                word += _1
+                word += W1
     return n, found[0], found[1], found[2], found[3]

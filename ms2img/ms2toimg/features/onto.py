@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ms2img.errors import UsageError
 from ms2img.io.dataset.features import FeatureTable
+from ms2img.io.read_config import ReadOptions
 from ms2img.ms2toimg.features.assignment import NONE, Entries
 from ms2img.ms2toimg.features.config import FeatureOptions
 from ms2img.ms2toimg.features.extract import extract
@@ -20,6 +21,8 @@ from ms2img.ms2toimg.features.table import Floats, Integers, Ions, Peaks, in_ord
 from ms2img.ms2toimg.features.within import merge_within
 
 ALIGNED = "aligned"
+#: Options that decide what is a feature and when two are one: a table and what is placed onto it have them in common.
+COMMON = tuple(name for name in FeatureOptions.model_fields if name not in ReadOptions.model_fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,7 @@ def match_onto(table: FeatureTable, spectra: pa.Table, *, path: str, options: Fe
     table: of `load_features`.
     spectra: the run's rows, schema `ms2img.io.schema.SPECTRA`.
     path: the run's file, for messages.
-    options: how to compare with an aligned table, which does not say; a merged one does.
+    options: how to compare with an aligned table, which does not say; a merged one does, see `options_of`.
 
     For many runs, make one `Target` and place each.
 
@@ -90,19 +93,34 @@ def match_onto(table: FeatureTable, spectra: pa.Table, *, path: str, options: Fe
 
 
 def options_of(table: FeatureTable, given: FeatureOptions | None) -> FeatureOptions:
-    """How a table's features are compared: as it was made, or `given` where it was aligned elsewhere.
+    """How samples are read and compared with a table's features: as it was made, but for what is set in `given`.
 
-    Its sigma of m/z is a number; the paper's is that of the table's own study.
+    How files are read (`ReadOptions`) may be set otherwise, as the new files need it; the other options (`COMMON`) may
+    not. Of a table that was aligned elsewhere, all is as `given`. Its sigma of m/z is a number; the paper's is that of
+    the table's own study.
 
-    Raises `UsageError` for an aligned table without `given`, and for `given` with a sigma that the table cannot tell.
+    Raises `UsageError` where `given` sets one of `COMMON` to another value, for an aligned table without `given`, and
+    for `given` with a sigma that the table cannot tell.
     """
     if table.about["similarity"] != ALIGNED:
-        values = {name: table.about["config"][name] for name in FeatureOptions.model_fields}
-        return FeatureOptions.checked(
-            {**values, "sigma_mz": repr(table.about["sigma_mz_da"])}, source="the feature table"
-        )
+        return _as_made(table, given or FeatureOptions())
     if given is None:
         raise UsageError("the feature table was aligned elsewhere and does not say how its features are compared")
     if given.sigma_mz_da is None:
         raise UsageError("sigma_mz 'paper' belongs to the study a table was made of; give a number of Da")
     return given
+
+
+def _as_made(table: FeatureTable, given: FeatureOptions) -> FeatureOptions:
+    made = {name: table.about["config"][name] for name in FeatureOptions.model_fields}
+    sigma = table.about["sigma_mz_da"]
+    for name in COMMON:
+        value = getattr(given, name)
+        is_same = value == made[name] or (name == "sigma_mz" and given.sigma_mz_da == sigma)
+        if name in given.model_fields_set and not is_same:
+            raise UsageError(
+                f"the feature table was made with {name}={made[name]}, and samples are placed onto it the same way; "
+                f"leave out {name}={value}"
+            )
+    reading = given.model_dump(include=set(ReadOptions.model_fields), exclude_unset=True)
+    return FeatureOptions.checked({**made, "sigma_mz": repr(sigma), **reading}, source="the feature table")
