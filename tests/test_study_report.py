@@ -253,15 +253,19 @@ def test_without_a_cnn_or_a_rival_nothing_is_claimed() -> None:
 
 
 def test_equal_models_have_no_spread_and_no_winner() -> None:
-    record = make_study({"image 75x70 cnn-small": 1.0, "cosine forest": 1.0}, seeds=(0,), n=40)
-    other = record.cells.loc[record.cells["model"] == "forest", "cell"].item()
+    record = make_study(
+        {"image 75x70 cnn-small": 1.0, "image 75x70 forest": 1.0, "cosine forest": 1.0}, seeds=(0,), n=40
+    )
+    others = record.cells.loc[record.cells["model"] == "forest", "cell"]
     cnn = record.cells.loc[record.cells["model"] == "cnn-small", "cell"].item()
     same = record.metrics[record.metrics["cell"] == cnn]
-    metrics = pd.concat([same, same.assign(cell=other)], ignore_index=True)
+    metrics = pd.concat([same, *(same.assign(cell=other) for other in others)], ignore_index=True)
     found = replace(record, metrics=metrics, comparisons=comparisons(record.cells, metrics))
     page = Page(build_study_page(found))
     assert "no winner, the test has no answer" in page.text
     assert "has no spread over 5 folds to judge it by" in page.text
+    assert "The CNN differs from it by +0.000 in every fold: nothing to judge it by." in page.text
+    assert "undefined to undefined" not in page.text
     test = next(rows for rows in page.tables if rows[0][0] == "second")[2]
     assert test[3:8] == ["+0.000", "undefined", "undefined", "undefined", "no spread"]
 

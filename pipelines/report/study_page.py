@@ -89,6 +89,8 @@ def _tiles(found: Contest, record: StudyRecord) -> Iterator[dict[str, str]]:
         test = found.rival.test
         interval = f"95\N{NO-BREAK SPACE}% interval {signed(test['low'])} to {signed(test['high'])}"
         note = f"{interval}; {p_text(test['p_holm'], 'corrected p')}"
+        if found.rival.verdict == "undefined":
+            note = "the same in every fold"
         yield {"name": "Difference", "value": signed(test["difference"]), "sd": "", "note": note}
     done, folds = int((record.cells["status"] == DONE).sum()), facts.count(int(record.summary["folds"]), "fold")
     yield {"name": "Cells that ran", "value": f"{done}/{len(record.cells)}", "sd": "", "note": f"{folds} each"}

@@ -131,6 +131,8 @@ def _needed(pixels: Side) -> str:
     """Whether the network is what makes the image win."""
     if pixels.test is None:
         return "It was not compared with the CNN."
+    if pixels.verdict == "undefined":
+        return f"The CNN differs from it by {signed(pixels.test['difference'])} in every fold: nothing to judge it by."
     numbers = f"{signed(pixels.test['difference'])}; {_numbers(pixels.test)}"
     return {
         "ahead": f"The CNN is ahead of it ({numbers}).",
