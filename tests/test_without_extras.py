@@ -22,14 +22,28 @@ class Finder(PathFinder):
 sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
 """
 
-NO_EXTRAS = {"ray", "mlflow", "boto3", "botocore", "rdkit", "jinja2", "sklearn"}
+NO_EXTRAS = {
+    "ray",
+    "mlflow",
+    "boto3",
+    "botocore",
+    "rdkit",
+    "jinja2",
+    "sklearn",
+    "scipy",
+    "matchms",
+    "ms_entropy",
+    "captum",
+}
 
 SCIENCE = """
 import importlib, pkgutil
 import numpy as np, pandas as pd
 import ms2img
+# They need RDKit, boto3, matchms, and scikit-learn with SciPy.
+apart = ("ms2toimg.simulation.", "io.s3.", "ms2toimg.features.", "ms2toimg.baselines.", "ms2toimg.memo")
 for module in pkgutil.walk_packages(ms2img.__path__, "ms2img."):
-    if not module.name.startswith(("ms2img.ms2toimg.simulation.", "ms2img.io.s3.")):  # they need RDKit and boto3
+    if not module.name.removeprefix("ms2img.").startswith(apart):
         importlib.import_module(module.name)
 
 from bundle_samples import CNN, RENDER, card, write_mgf

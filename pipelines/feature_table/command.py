@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ms2img.errors import UsageError
 from pipelines.command import Output, Result
 from pipelines.failure_limit import warn_of_failures
 from pipelines.feature_table.config import FeaturesConfig
@@ -11,8 +12,10 @@ from pipelines.feature_table.config import FeaturesConfig
 
 def features_command(config: FeaturesConfig, output: Output) -> Result:
     """Make the aligned feature table of a sheet's runs (MS2toImg's baseline): merge within samples, then across."""
-    from pipelines.feature_table.job import features
-
+    try:
+        from pipelines.feature_table.job import features
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the feature table needs {error.name}: pip install 'ms2img[features]'") from None
     summary = features(config, quiet=output.quiet, notice=output.warn)
     warn_of_failures(output, summary.errors, summary.output)
     similarity, counts = summary.about["similarity"], summary.about["counts"]
