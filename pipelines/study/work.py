@@ -85,6 +85,7 @@ def on_ray(
     remote = ray.remote(_answer)
 
     def answers() -> Iterator[Any]:
+        """Whatever ends next; all pieces wait at Ray from the start, in order."""
         waiting: dict[Any, Any] = {
             remote.options(
                 num_cpus=cpus,
