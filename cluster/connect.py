@@ -6,10 +6,12 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from ms2img.errors import JobError, UsageError
 
@@ -21,7 +23,8 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
     """Hold a Ray connection for the length of the block.
 
     The cluster at ``RAY_ADDRESS`` is used where that is set; otherwise a private Ray is started on this machine with
-    `num_cpus` CPUs (default: all) and stopped at the end. Blocks nest: an inner one uses the outer one's connection.
+    `num_cpus` CPUs (default: all) and stopped at the end; after an interruption `end_process` ends it.
+    Blocks nest: an inner one uses the outer one's connection.
 
     Raises `UsageError` when Ray is not installed or the named cluster does not answer, `JobError` when Ray does not
     start.
@@ -61,14 +64,36 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
     ray._private.worker.print_to_stdstream = lambda *_args, **_options: None
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)  # it would report its own end, by pages
+        if isinstance(error, Exception):
+            _shut_down()
+        # Else Ctrl-C or SIGTERM: threads of ours may still be within Ray's core, which a shutdown would free under
+        # them: now and then a segmentation fault, without a word. See `end_process`.
         raise
-    finally:
-        # Of a Ray that has died, the shutdown takes seconds, in which Ray may end this process without a word: what is
-        # to be said and let go comes first. Ray cleans up when the process ends.
-        if ray_is_alive():
-            ray.shutdown()
+    _shut_down()
+
+
+def _shut_down() -> None:
+    """End the connection, unless Ray has died: then the shutdown takes seconds, in which Ray may end this process
+    without a word, while things are still to be said and let go. Ray cleans up when the process ends."""
+    import ray
+
+    if ray_is_alive():
+        ray.shutdown()
+
+
+def end_process(status: int) -> NoReturn:
+    """End this process at once, with the private Ray below it, after an interruption that `connected` has seen."""
+    if "ray" in sys.modules:
+        import psutil  # Ray brings it
+
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                process.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def ray_is_alive() -> bool:

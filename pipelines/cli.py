@@ -17,6 +17,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 import ms2img
+from cluster.connect import end_process
 from ms2img.errors import Ms2imgError, UsageError
 from pipelines.assay import AssayConfig, assay
 from pipelines.baselines_command import baselines_command
@@ -283,4 +284,7 @@ def _refuse(message: str, status: int, debug: bool) -> int:
 
 def run() -> None:
     """The console script."""
-    sys.exit(main())
+    status = main()
+    if status in (INTERRUPTED, EXIT_STATUS):  # all is said and let go
+        end_process(status)
+    sys.exit(status)

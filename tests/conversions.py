@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from mgf_files import good, slow, spectrum
 
-COMMAND = [sys.executable, "-c", "import sys; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"]
+COMMAND = [sys.executable, "-c", "from pipelines.cli import run; run()"]
 VICTIMS = ("driver", "worker", "reader", "raylet", "gcs_server", "ray::DashboardAgent")
 
 
