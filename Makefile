@@ -6,7 +6,7 @@ SAMPLES ?=
 ASSAY   ?= dpph
 RUNS    ?= 100000
 
-.PHONY: demo test setup lint types test-slow fuzz bench lock clean
+.PHONY: demo test setup lint types test-slow cluster cluster-down test-cluster fuzz bench lock clean
 
 ## The whole job on a simulated study, or on your own: make demo SAMPLES=my.csv ASSAY=dpph
 demo: setup
@@ -14,7 +14,7 @@ demo: setup
 
 ## Lint, types, tests
 test: setup lint types
-	@$(BIN)/python -m pytest -q -m "not slow" --durations=10
+	@$(BIN)/python -m pytest -q -m "not slow and not cluster" --durations=10
 
 ## Only the environment
 setup: $(VENV)/.ready
@@ -36,7 +36,18 @@ types: setup
 
 ## What takes longer: minutes, not seconds
 test-slow: setup
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -m "slow and not cluster"
+
+## The whole stack on this machine, without containers: needs redis-server and postgresql. Ctrl-C ends it
+cluster: setup
+	@$(BIN)/python -m cluster.native up --folder .cluster --wait
+
+cluster-down: setup
+	@$(BIN)/python -m cluster.native down --folder .cluster
+
+## Every fault of docs/reliability.md on that stack: a quarter of an hour and more
+test-cluster: setup
+	@$(BIN)/python -m pytest -q -m cluster
 
 ## Coverage-guided fuzzing of every reader; what fails is kept in fuzz-failures/
 fuzz: setup

@@ -9,25 +9,30 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from cluster.shared import require_shared
+from cluster.spilling import spilling
 from ms2img.errors import JobError, UsageError
 
 CONNECT_SECONDS = 10
 
 
 @contextmanager
-def connected(*, num_cpus: int | None = None) -> Iterator[None]:
+def connected(*, num_cpus: int | None = None, writes: Sequence[str] = (), is_tracked: bool = False) -> Iterator[None]:
     """Hold a Ray connection for the length of the block.
 
     The cluster at ``RAY_ADDRESS`` is used where that is set; otherwise a private Ray is started on this machine with
     `num_cpus` CPUs (default: all) and stopped at the end; after an interruption `end_process` ends it.
     Blocks nest: an inner one uses the outer one's connection.
 
-    Raises `UsageError` when Ray is not installed or the named cluster does not answer, `JobError` when Ray does not
-    start.
+    `writes`: the locations that the block's work writes; `is_tracked`: whether it logs runs. On a cluster both must be
+    places that all nodes reach, see `cluster.shared.require_shared`.
+
+    Raises `UsageError` when Ray is not installed, the named cluster does not answer, or a place is not shared;
+    `JobError` when Ray does not start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the machine unasked
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # our progress counts runs; Ray Data's lines count blocks
@@ -40,7 +45,11 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
     except ImportError:
         raise UsageError("this command needs Ray: pip install 'ms2img[cluster]'") from None
 
+    def require_places() -> None:
+        require_shared(writes, os.environ.get("MLFLOW_TRACKING_URI", "") if is_tracked else None)
+
     if ray.is_initialized():
+        require_places()
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
@@ -52,9 +61,11 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
             _require_listener(address)
             ray.init(address=address, **quiet)
         else:
-            ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **spilling(), **quiet)
     except OSError as error:
-        raise UsageError(f"RAY_ADDRESS={address}: no Ray cluster answers there: {error}") from None
+        # Without a number it is Ray's own, after somebody has answered our knock.
+        hint = "; if it is up, is the token its own (RAY_AUTH_TOKEN_PATH)?" if error.errno is None else ""
+        raise UsageError(f"RAY_ADDRESS={address}: no Ray cluster answers there: {error}{hint}") from None
     except Exception as error:  # Ray raises bare ones when its processes die or time out while they start
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise JobError(f"Ray could not be started: {reason}") from None
@@ -63,6 +74,7 @@ def connected(*, num_cpus: int | None = None) -> Iterator[None]:
     # What Ray prints by itself goes to standard output, which is for results: pages of its log when it is killed.
     ray._private.worker.print_to_stdstream = lambda *_args, **_options: None
     try:
+        require_places()
         yield
     except BaseException as error:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)  # it would report its own end, by pages

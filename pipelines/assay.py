@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -12,6 +12,7 @@ from ms2img.errors import UsageError
 from ms2img.io import storage
 from ms2img.io.location import absolute, file_name, join, parent, suffix
 from ms2img.ms2toimg.assay.options import AssayOptions
+from ms2img.places import Reads, Writes
 from pipelines.command import Output, Result
 
 if TYPE_CHECKING:
@@ -26,18 +27,20 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 class AssayConfig(AssayOptions):
     """Options of ``ms2img assay``."""
 
-    plate: str = Field(
+    plate: Annotated[str, Reads()] = Field(
         description="optical densities, CSV or TSV: one row a well (well, kind, accession, concentration, od, plate), "
         "or 8 x 12 grids with --layout; here or s3://"
     )
-    out: str = Field(
+    out: Annotated[str, Writes()] = Field(
         description="table to write, .csv, .tsv or .parquet: one row an accession; beside it NAME.wells and NAME.plates"
     )
-    layout: str | None = Field(
+    layout: Annotated[str | None, Reads()] = Field(
         default=None, description="what is in the wells of a grid: a CSV or TSV of well, kind, accession, concentration"
     )
-    join: str | None = Field(default=None, description="sample sheet to join the values to, by accession")
-    joined: str | None = Field(
+    join: Annotated[str | None, Reads("sheet")] = Field(
+        default=None, description="sample sheet to join the values to, by accession"
+    )
+    joined: Annotated[str | None, Writes(unset="joined_location")] = Field(
         default=None, description="the sheet with the values, .csv; unset: SAMPLES-NAME.csv beside the sheet"
     )
     name: str = Field(

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from ms2img.io.read_config import ReadOptions
 from ms2img.ms2toimg.baselines import MODELS
 from ms2img.ms2toimg.labels import LabelConfig
+from ms2img.places import Reads, Writes
 from pipelines.failure_limit import FailureLimit
 
 
 class BaselinesConfig(FailureLimit, ReadOptions, LabelConfig):
     """Options of ``ms2img baselines``."""
 
-    features: tuple[str, ...] = Field(
+    features: Annotated[tuple[str, ...], Reads()] = Field(
         min_length=1, description="feature tables: OUT folders of ms2img features (local or s3://), a column each"
     )
-    samples: str = Field(description="sample sheet with the assay column (local or s3://)")
+    samples: Annotated[str, Reads("sheet")] = Field(description="sample sheet with the assay column (local or s3://)")
     models: tuple[str, ...] = Field(MODELS, description="models, each with its own --models or parted by commas")
     folds: int = Field(5, ge=2, description="folds of the cross-validation over accessions, those of ms2img train")
     seed: int = Field(0, ge=0, description="seed of folds, forests, boosting and permutations")
@@ -26,11 +27,13 @@ class BaselinesConfig(FailureLimit, ReadOptions, LabelConfig):
         "unit", description="scaling of a feature for logistic, oplsda and pca; 'unit' is 'standard' of R's ropls"
     )
     permutations: int = Field(200, ge=0, description="permuted labellings of the test of OPLS-DA; 0 leaves it out")
-    images: str | None = Field(None, description="image data set (local or s3://): adds a random forest on its pixels")
+    images: Annotated[str | None, Reads()] = Field(
+        None, description="image data set (local or s3://): adds a random forest on its pixels"
+    )
     memo: bool = Field(
         False, description="add counts of fragments and losses, without alignment (MEMO), read from the sheet's runs"
     )
-    out: str = Field(
+    out: Annotated[str, Writes()] = Field(
         "baselines",
         description="folder to write: predictions.parquet, metrics.csv, summary.csv, multivariate.csv, scores.parquet, "
         "config.yaml, with --memo also errors.parquet, failures.csv where a model could not be fitted",

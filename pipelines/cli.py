@@ -17,7 +17,9 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 import ms2img
+from cluster.carried import use_fallbacks
 from cluster.connect import end_process
+from cluster.profile import apply_profile
 from ms2img.errors import Ms2imgError, UsageError
 from pipelines.assay import AssayConfig, assay
 from pipelines.baselines_command import baselines_command
@@ -25,20 +27,27 @@ from pipelines.baselines_config import BaselinesConfig
 from pipelines.command import Output, Result, command, mean_and_sd
 from pipelines.conversion.config import ConvertConfig
 from pipelines.demo import DemoConfig, demo
+from pipelines.doctor import DoctorConfig, doctor
 from pipelines.drift import DriftConfig, drift_command
 from pipelines.explain import ExplainConfig
 from pipelines.explain_command import explain_command
-from pipelines.failure_limit import SHOWN, warn_of_failures
+from pipelines.failure_limit import warn_of_failures
 from pipelines.feature_table.command import features_command
 from pipelines.feature_table.config import FeaturesConfig
 from pipelines.models import ModelsConfig
+from pipelines.models_command import models_command
 from pipelines.predict import PredictConfig
+from pipelines.predict_command import predict_command
 from pipelines.qc import QcConfig
 from pipelines.report.config import ReportConfig
+from pipelines.serve import ServeConfig, serve
 from pipelines.sheet import SheetConfig, sheet
 from pipelines.simulate import SimulateConfig, simulate
 from pipelines.study.command import study_command
 from pipelines.study.config import StudyConfig
+from pipelines.submission.config import JobsConfig, SubmitConfig
+from pipelines.submission.jobs import jobs
+from pipelines.submission.submit import submit
 from pipelines.sweep_command import sweep_command
 from pipelines.sweep_config import SweepConfig
 from pipelines.termination import EXIT_STATUS, Terminated, sigterm_raises
@@ -168,50 +177,12 @@ command(app, "sweep", SweepConfig, arguments=("images",))(sweep_command)
 command(app, "study", StudyConfig, arguments=("study",))(study_command)
 
 
-@command(app, "predict", PredictConfig, arguments=("model", "input"))
-def _predict(config: PredictConfig, output: Output) -> Result:
-    """Score run files, or the runs of one sheet, with a model from the registry."""
-    from pipelines.predict import predict
-
-    summary = predict(config, quiet=output.quiet)
-    for row in summary.errors[:SHOWN]:
-        output.warn(f"{row['path']}: {row['error']}")
-    if summary.failed > SHOWN:
-        output.warn(f"... and {summary.failed - SHOWN} more: column 'error' of {summary.output}")
-    output.say(
-        f"{summary.predicted} scored ({summary.active} active), {summary.failed} failed, by {summary.model} "
-        f"-> {summary.output}"
-    )
-    values = asdict(summary)
-    values.pop("errors")
-    return Result(values, status=3 if summary.failed else 0)
-
-
+command(app, "predict", PredictConfig, arguments=("model", "input"))(predict_command)
 command(app, "explain", ExplainConfig, arguments=("model", "input"))(explain_command)
 
 
-@command(app, "models", ModelsConfig, arguments=("name",))
-def _models(config: ModelsConfig, output: Output) -> Result:
-    """List the registered models with their cross-validated AUC; the champion of a name is what '@champion' gives."""
-    from pipelines.models import models
-
-    rows = models(config)
-    table = Table(box=None, header_style="bold")
-    for heading in ("model", "version", "alias", "AUC per accession", "assay", "preset", "simulated", "created"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(
-            row["name"],
-            row["version"],
-            " ".join(row["aliases"]),
-            mean_and_sd(row["auc_mean"], row["auc_sd"]),
-            row["assay"],
-            row["preset"],
-            "yes" if row["simulated"] else "no",
-            row["created"][:16].replace("T", " "),
-        )
-    output.show(table if rows else "no model is registered yet; 'ms2img train' registers one")
-    return Result({"models": rows})
+command(app, "models", ModelsConfig, arguments=("name", "models"))(models_command)
+command(app, "serve", ServeConfig, arguments=("model",), is_job=False)(serve)
 
 
 @command(app, "report", ReportConfig, arguments=("run_or_model",))
@@ -229,6 +200,17 @@ def _report(config: ReportConfig, output: Output) -> Result:
     return Result({"output": str(path), "run_id": found.run_id})
 
 
+@command(app, "submit", SubmitConfig, arguments=("command",), is_job=False)
+def _submit(config: SubmitConfig, output: Output) -> Result:
+    """Run any ms2img command on a Ray cluster: small files travel, its log is shown, its exit status is returned."""
+    return submit(config, output, app)
+
+
+command(app, "jobs", JobsConfig, arguments=("action", "id"), is_job=False)(jobs)
+
+command(app, "doctor", DoctorConfig, is_job=False)(doctor)
+
+
 @command(app, "demo", DemoConfig)
 def _demo(config: DemoConfig, output: Output) -> Result:
     """Run the whole job, on a simulated study or on your own sheet, showing each command as you would type it."""
@@ -244,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     try:
         with sigterm_raises():
+            use_fallbacks()
+            apply_profile()
             status = invoke(given).status
     except TyperException as error:  # what the parser refuses
         return _refuse(error.format_message().replace("Value error, ", "").rstrip("."), 2, debug)

@@ -59,6 +59,19 @@ class Result:
     status: int = 0
 
 
+@dataclass(frozen=True)
+class Registered:
+    """What is known of a command: the config of its options, the positional ones, whether a cluster may run it."""
+
+    config: type[Config]
+    arguments: tuple[str, ...]
+    is_job: bool
+
+
+#: Every command by its name, as `command` has registered it.
+COMMANDS: dict[str, Registered] = {}
+
+
 def mean_and_sd(mean: float | None, sd: float | None) -> str:
     """``0.912 ± 0.034`` for a table; a dash where there is no number."""
     if mean is None:
@@ -67,12 +80,13 @@ def mean_and_sd(mean: float | None, sd: float | None) -> str:
 
 
 def command(
-    app: typer.Typer, name: str, config: type[ConfigT], *, arguments: Sequence[str] = ()
+    app: typer.Typer, name: str, config: type[ConfigT], *, arguments: Sequence[str] = (), is_job: bool = True
 ) -> Callable[[Callable[[ConfigT, Output], Result]], Callable[[ConfigT, Output], Result]]:
     """Register ``run(config, output) -> Result`` as `name`; fields in `arguments` are positional, in that order.
 
-    The command's help text is the docstring of `run`.
+    The command's help text is the docstring of `run`. `is_job`: whether ``ms2img submit`` may send it to a cluster.
     """
+    COMMANDS[name] = Registered(config, tuple(arguments), is_job)
 
     def register(run: Callable[[ConfigT, Output], Result]) -> Callable[[ConfigT, Output], Result]:
         def invoke(**given: Any) -> Result:

@@ -7,12 +7,13 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from ms2img.config import Config
 from ms2img.io.sheet import Sheet
+from ms2img.places import Reads, Writes
 from pipelines.command import Output, Result
 
 REDUCED_SIZE = "75x70"  # so that it ends within minutes on two cores
@@ -22,11 +23,13 @@ N_UNSEEN = 5  # runs scored at the end that were no part of the training
 class DemoConfig(Config):
     """Options of ``ms2img demo``."""
 
-    samples: str | None = Field(None, description="your own sample sheet; without it a simulated study is made")
+    samples: Annotated[str | None, Reads("sheet")] = Field(
+        None, description="your own sample sheet; without it a simulated study is made"
+    )
     assay: str = Field(
         "dpph", description="column of the sheet to predict; the simulated study has dpph, tpc, tfc, elastase"
     )
-    out: str = Field("demo", description="output folder")
+    out: Annotated[str, Writes()] = Field("demo", description="output folder")
 
 
 def demo(config: DemoConfig, output: Output, invoke: Callable[[Sequence[str]], Result]) -> Result:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, field_validator
 
 from ms2img.io.read_config import ReadOptions
 from ms2img.io.sheet import KINDS
 from ms2img.ms2toimg.drift_config import Drift
+from ms2img.places import Reads, Writes
 from pipelines.command import Output, Result
 from pipelines.failure_limit import FailureLimit, warn_of_failures
 
@@ -14,8 +17,10 @@ from pipelines.failure_limit import FailureLimit, warn_of_failures
 class DriftConfig(FailureLimit, ReadOptions, Drift):
     """Options of ``ms2img drift``."""
 
-    samples: str = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
-    out: str = Field(description="output folder, here or s3://: samples.csv, runs/, errors.parquet, config.yaml")
+    samples: Annotated[str, Reads("sheet")] = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
+    out: Annotated[str, Writes()] = Field(
+        description="output folder, here or s3://: samples.csv, runs/, errors.parquet, config.yaml"
+    )
     kinds: tuple[str, ...] = Field(
         default=("sample",),
         min_length=1,

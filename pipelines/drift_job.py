@@ -149,7 +149,7 @@ class _DriftJob:
         from cluster.connect import connected
         from pipelines.conversion.cluster_work import cluster_cpus, on_workers
 
-        with connected():
+        with connected(writes=[self._out.location]):
             tasks = parted(groups, cluster_cpus())
             for result in on_workers(tasks, partial(run_task, settings=self._settings)):
                 self._done.add(result)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from ms2img.config import Config
 from ms2img.errors import Code, RunError, UsageError
 from ms2img.io import storage
 from ms2img.ms2toimg.explain.methods import Method
+from ms2img.places import MODEL_NAMES, Reads, Writes
 from pipelines.predict import input_frame
 from pipelines.progress import Steps
 
@@ -32,18 +33,18 @@ SHOWN_NAMES = 3  # of the runs that there are, in a refusal
 class ExplainConfig(Config):
     """Options of ``ms2img explain``."""
 
-    model: str = Field(
+    model: Annotated[str, Reads(names=MODEL_NAMES)] = Field(
         description="models:/NAME@ALIAS (such as models:/ms2img-dpph@champion), models:/NAME/VERSION, a run id, or a "
         "model folder"
     )
-    input: tuple[str, ...] = Field(
+    input: Annotated[tuple[str, ...], Reads("input")] = Field(
         min_length=1,
         description="run files, folders of them, or one sample sheet (CSV, TSV or Parquet); local or s3://",
     )
     sample: tuple[str, ...] = Field(
         (), description="explain only the run with this sample_id; may be given several times"
     )
-    out: str = Field(
+    out: Annotated[str, Writes()] = Field(
         "explanation",
         description="folder to write: top.csv, pairs.parquet, runs.csv, config.yaml and a PNG a run; local or s3://",
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cluster.placement import beside_driver, for_groups, has_labels
 from ms2img.errors import Ms2imgError, UsageError
 
 if TYPE_CHECKING:
@@ -87,15 +88,17 @@ def train_folds(
 
     from pipelines.fold_board import FoldBoard
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    labels = for_groups(cpus=resources.cpus_per_worker, gpus=resources.gpus_per_worker)
+    nodes = [node["Resources"] for node in alive if has_labels(node, labels)]
     slots = _slots(nodes, resources)
-    if checkpoint_every is not None and storage is None and len(nodes) > 1:
+    if checkpoint_every is not None and storage is None and len(alive) > 1:
         raise UsageError(
             "checkpoint_every on several nodes needs a storage that all of them reach (s3://... or a share)"
         )
-    for name, value in (TRAIN_ENVIRONMENT | (LOCAL_ENVIRONMENT if len(nodes) == 1 else {})).items():
+    for name, value in (TRAIN_ENVIRONMENT | (LOCAL_ENVIRONMENT if len(alive) == 1 else {})).items():
         os.environ.setdefault(name, value)
-    board = ray.remote(num_cpus=0)(FoldBoard).remote()
+    board = ray.remote(num_cpus=0, **beside_driver())(FoldBoard).remote()
     shared = {
         "images": ray.put(images),
         "target": ray.put(target),
@@ -107,6 +110,7 @@ def train_folds(
             _FoldRun(
                 {**shared, "task": _placed(task, resources)},
                 resources,
+                labels,
                 storage=storage or scratch,
                 retries=max_failures,
             )
@@ -123,8 +127,11 @@ def train_folds(
 class _FoldRun:
     """One trainer in a thread of its own: `TorchTrainer.fit` blocks."""
 
-    def __init__(self, config: dict[str, Any], resources: FoldResources, *, storage: str, retries: int) -> None:
+    def __init__(
+        self, config: dict[str, Any], resources: FoldResources, labels: dict[str, str], *, storage: str, retries: int
+    ) -> None:
         self.fold: int = config["task"].fold.index
+        self._labels = labels
         self._config, self._resources, self._storage, self._retries = config, resources, storage, retries
         self._answer: dict[str, Any] | None = None
         self.error: BaseException | None = None
@@ -168,7 +175,10 @@ class _FoldRun:
             train_on_worker,
             train_loop_config=self._config,
             scaling_config=ScalingConfig(
-                num_workers=self._resources.workers, use_gpu="GPU" in each, resources_per_worker=each
+                num_workers=self._resources.workers,
+                use_gpu="GPU" in each,
+                resources_per_worker=each,
+                label_selector=self._labels or None,
             ),
             run_config=RunConfig(
                 name=f"fold{self.fold}",

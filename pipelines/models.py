@@ -14,11 +14,19 @@ if TYPE_CHECKING:
     from ms2img.ms2toimg.record import CvRecord
     from tune.record import SweepRecord
 
+COMPARE, PROMOTE = "compare", "promote"  # the words that are no names of models
+
 
 class ModelsConfig(Config):
     """Options of ``ms2img models``."""
 
-    name: str | None = Field(None, description="a registered model (ms2img-dpph) or its assay (dpph); default: all")
+    name: str | None = Field(
+        None, description="a registered model (ms2img-dpph) or its assay (dpph), default all; or compare, or promote"
+    )
+    models: tuple[str, ...] = Field(
+        (), description="of compare and promote: models:/NAME/VERSION, models:/NAME@ALIAS or run ids"
+    )
+    reason: str | None = Field(None, max_length=1000, description="with promote: why, kept with the version")
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,21 @@
-"""``ms2img predict``: score run files, or the runs of a sheet, with a model from the registry."""
+"""``ms2img predict``: score run files, or the runs of a sheet, with a model from the registry; here, or on Ray."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
-from ms2img.config import Config
 from ms2img.errors import RunError, UsageError
 from ms2img.io import storage
 from ms2img.io.location import file_name, parent, suffix
+from ms2img.places import MODEL_NAMES, Reads, Writes
+from pipelines.failure_limit import FailureLimit
 from pipelines.progress import Steps
 
 if TYPE_CHECKING:
@@ -25,19 +27,36 @@ SHEET, FOLDER, FEATURE_TABLE, ALIGNED = "sheet", "folder", "feature-table", "msd
 _InputRow = tuple[str | None, str, str | None, str | None, str | None]
 
 
-class PredictConfig(Config):
+class PredictConfig(FailureLimit):
     """Options of ``ms2img predict``."""
 
-    model: str = Field(
+    model: Annotated[str, Reads(names=MODEL_NAMES)] = Field(
         description="models:/NAME@ALIAS (such as models:/ms2img-dpph@champion), models:/NAME/VERSION, a run id, or a "
         "model folder"
     )
-    input: tuple[str, ...] = Field(
+    input: Annotated[tuple[str, ...], Reads("input")] = Field(
         min_length=1,
         description="run files, folders of them, or one sample sheet (CSV, TSV or Parquet); local or s3://",
     )
-    out: str = Field("predictions.csv", description="table of predictions to write, .csv or .parquet, local or s3://")
+    out: Annotated[str, Writes()] = Field(
+        "predictions.csv", description="table of predictions to write, .csv or .parquet, local or s3://"
+    )
     allow_outside: bool = Field(False, description="let paths in the sheet climb above the sheet's folder by '..'")
+    distributed: bool = Field(
+        False, description="score on Ray, for many runs; interrupted, the same command goes on from what is scored"
+    )
+    num_gpus: float = Field(
+        0.0, ge=0, le=1, description="with --distributed: GPUs of each scoring worker, such as 0.25; 0: CPUs score"
+    )
+    batch_size: int = Field(
+        32, ge=1, description="with --distributed: runs, about, that are read, scored on a GPU and kept together"
+    )
+    time_limit: float = Field(
+        600.0, gt=0, description="with --distributed: seconds for reading and drawing one run; then it is an error"
+    )
+    memory_limit: int = Field(
+        2048, ge=1, description="with --distributed: MiB for reading and drawing one run; then it is an error"
+    )
 
     @field_validator("out")
     @classmethod
@@ -53,6 +72,7 @@ class PredictSummary:
 
     predicted: int
     failed: int
+    allowed: int
     active: int
     output: str
     model: str
@@ -60,31 +80,48 @@ class PredictSummary:
     errors: list[dict[str, Any]]
 
 
-def predict(config: PredictConfig, *, quiet: bool = False) -> PredictSummary:
+def predict(
+    config: PredictConfig, *, quiet: bool = False, notice: Callable[[str], None] = lambda _: None
+) -> PredictSummary:
     """Score the inputs and write the table; a bad run is a row with ``error``, counted in ``failed``.
 
-    Raises `UsageError` before any work: for a wrong sheet or output, or when there is no such model.
+    `notice` is told what a person should know though all is well, such as a dead job's lease taken over.
+
+    Raises `UsageError` before any work: for a wrong sheet or output, or when there is no such model; `JobError` when
+    Ray or a store is gone.
     """
     from ms2img.tracking import flavor
     from ms2img.tracking.pull import pulled
 
+    if config.num_gpus and not config.distributed:
+        raise UsageError("--num-gpus is for --distributed; without it this machine's CPU scores")
     storage.require_access([*config.input, config.out])
     frame = input_frame(config.input, allow_outside=config.allow_outside)
     _require_writable(config.out, config.input, frame)
+    write = partial(write_answer, out=config.out)
     with pulled(config.model) as (bundle, source):
         predictor = flavor.load_bundle(bundle)
-    with Steps(len(frame), "predict", quiet=quiet) as progress:
-        answer = predictor.predict(frame, progress=progress.advance)
-    write_answer(answer, config.out)
+        if config.distributed:
+            from pipelines.prediction.job import predict_on_ray
+
+            answer = predict_on_ray(config, frame, predictor, bundle, write, quiet=quiet, notice=notice)
+        else:
+            with Steps(len(frame), "predict", quiet=quiet) as progress:
+                answer = predictor.predict(frame, progress=progress.advance)
+            write(answer)
     failed = answer[answer["error"] != ""]
     return PredictSummary(
         predicted=len(answer) - len(failed),
         failed=len(failed),
+        allowed=config.failures_allowed(len(answer)),
         active=int((answer["label"] == "active").sum()),
         output=config.out,
         model=source.uri,
         model_version=predictor.model_version,
-        errors=[dict(row) for row in failed[["sample_id", "path", "error"]].to_dict("records")],
+        errors=[
+            {str(name): value for name, value in row.items()}
+            for row in failed[["sample_id", "path", "error"]].to_dict("records")
+        ],
     )
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import yaml
@@ -17,6 +17,7 @@ from pydantic import Field
 from ms2img.errors import UsageError
 from ms2img.ms2toimg.qc_findings import WITHOUT_RUN, Finding
 from ms2img.ms2toimg.qc_limits import QcLimits
+from ms2img.places import Reads, Writes
 from pipelines.progress import Steps
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ STEPS = 3  # loaded, assessed, written
 class QcConfig(QcLimits):
     """Options of ``ms2img qc``."""
 
-    images: str = Field(description="output folder of 'ms2img convert'")
-    samples: str = Field(description="sample sheet (CSV, TSV or Parquet); kind, accession, batch and injection_order")
-    out: str = Field("qc", description="folder to write: qc.csv, qc.parquet, findings.csv, report.html, config.yaml")
+    images: Annotated[str, Reads()] = Field(description="output folder of 'ms2img convert'")
+    samples: Annotated[str, Reads("sheet")] = Field(
+        description="sample sheet (CSV, TSV or Parquet); kind, accession, batch and injection_order"
+    )
+    out: Annotated[str, Writes()] = Field(
+        "qc", description="folder to write: qc.csv, qc.parquet, findings.csv, report.html, config.yaml"
+    )
     allow_outside: bool = Field(False, description="let paths in the sheet climb above the sheet's folder by '..'")
 
     def limits(self) -> QcLimits:

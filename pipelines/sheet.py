@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from ms2img.config import Config
+from ms2img.places import Reads, Writes
 from pipelines.command import Output, Result
 
 
 class SheetConfig(Config):
     """Options of ``ms2img sheet``."""
 
-    files: tuple[str, ...] = Field(
+    files: Annotated[tuple[str, ...], Reads("runs")] = Field(
         min_length=1,
         description="run files, folders of them, an MS-DIAL alignment export, or an mzmine feature table with its MGF; "
         "local or s3://",
     )
-    out: str = Field(description="sample sheet to write, .csv or .tsv, local or s3://")
+    out: Annotated[str, Writes()] = Field(description="sample sheet to write, .csv or .tsv, local or s3://")
     assay: str = Field("assay", description="name of the empty column for your assay values")
     force: bool = Field(False, description="overwrite an existing sheet")
 

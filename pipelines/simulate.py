@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from ms2img.ms2toimg.simulation.config import ASSAYS, SimulationConfig
+from ms2img.places import Writes
 from pipelines.command import Output, Result
 from pipelines.progress import Steps
 
@@ -15,7 +17,7 @@ from pipelines.progress import Steps
 class SimulateConfig(SimulationConfig):
     """Options of ``ms2img simulate``."""
 
-    out: str = Field(description="folder to write: runs, samples.csv, README.txt")
+    out: Annotated[str, Writes()] = Field(description="folder to write: runs, samples.csv, README.txt")
 
     def simulation(self) -> SimulationConfig:
         """The part that decides the study's content."""

@@ -203,7 +203,7 @@ class _Sweep:
         from cluster.connect import connected
         from pipelines.sweep_plan import Node
 
-        self.cluster.enter_context(connected())
+        self.cluster.enter_context(connected(writes=[self.config.ledger_location()], is_tracked=True))
         return Node.connected()
 
     def _gpus(self) -> float:
@@ -226,8 +226,6 @@ class _Sweep:
                     listener.ended(result)
                 return
             nodes = self._nodes()
-            if len(nodes) > 1 and not is_remote(config.ledger_location()):
-                self.notice(f"{self.ledger.out.location}: must be a folder that all {len(nodes)} machines reach")
             trials, request = self._trials(nodes)
             search = Search(
                 cpus_per_trial=config.cpus_per_trial,

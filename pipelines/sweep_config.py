@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ms2img.ms2toimg.labels import LabelConfig
+from ms2img.places import Reads, Writes
 
 #: Options that another start of the same sweep may change: where things lie and how many trials run at a time. All
 #: others, threads included, bear on the numbers.
@@ -17,10 +18,14 @@ GPU_SHARE = 0.25  # of a GPU a trial takes where there is one (ours): a trial al
 class SweepConfig(LabelConfig):
     """Options of ``ms2img sweep``."""
 
-    images: str = Field(description="image data set: the OUT folder of ms2img convert (local or s3://)")
-    samples: str = Field(description="sample sheet with the assay column (local or s3://)")
+    images: Annotated[str, Reads()] = Field(
+        description="image data set: the OUT folder of ms2img convert (local or s3://)"
+    )
+    samples: Annotated[str, Reads("sheet")] = Field(description="sample sheet with the assay column (local or s3://)")
     trials: int = Field(120, ge=1, description="trials: choices of hyper-parameters; 120 is MS2toImg's")
-    space: str = Field("paper", description="search space: 'paper' (MS2toImg's), 'wide' (ours) or a YAML file")
+    space: Annotated[str, Reads(names="paper|wide")] = Field(
+        "paper", description="search space: 'paper' (MS2toImg's), 'wide' (ours) or a YAML file"
+    )
     searcher: Literal["random", "optuna"] = Field(
         "random", description="'random' draws every trial by itself, 'optuna' by what the ones before it gave"
     )
@@ -38,7 +43,7 @@ class SweepConfig(LabelConfig):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic; 'auto' is bfloat16 where the hardware multiplies it natively"
     )
-    out: str | None = Field(
+    out: Annotated[str | None, Writes(unset="ledger_location")] = Field(
         None, description="folder that keeps the sweep (local or s3://) [default: sweep-<assay> in this folder]"
     )
     checkpoint_seconds: float = Field(60.0, gt=0, description="seconds of training that an interruption may cost")

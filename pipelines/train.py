@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from ms2img.ms2toimg.labels import LabelConfig
+from ms2img.places import Reads
 from pipelines.cohort import Cohort
 from pipelines.progress import Steps
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 class TrainConfig(LabelConfig):
     """Options of ``ms2img train``."""
 
-    images: str = Field(description="image data set: the OUT folder of ms2img convert (local or s3://)")
-    samples: str = Field(description="sample sheet with the assay column (local or s3://)")
+    images: Annotated[str, Reads()] = Field(
+        description="image data set: the OUT folder of ms2img convert (local or s3://)"
+    )
+    samples: Annotated[str, Reads("sheet")] = Field(description="sample sheet with the assay column (local or s3://)")
     folds: int = Field(5, ge=2, description="folds of the cross-validation over accessions")
     preset: Literal["paper", "small"] = Field(
         "small", description="network and training: 'small' is for some tens of accessions, 'paper' is MS2toImg's"
@@ -110,7 +113,7 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainSummary:
     store = open_store()
     resources = FoldResources(config.workers_per_fold, config.cpus_per_worker, config.gpus_per_worker)
     with (
-        connected(),
+        connected(is_tracked=True),
         track_cross_validation(
             store,
             name=f"{config.assay} {config.preset}",

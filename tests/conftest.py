@@ -13,6 +13,7 @@ from s3_servers import S3Server, have_servers, moto_server, rclone_server
 SHARED = Path(os.environ.get("MS2IMG_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
 #: Set in continuous integration, where everything a test may need is installed: a skip is then a failure.
 FORBID_SKIPS = bool(os.environ.get("MS2IMG_FORBID_SKIPS"))
+os.environ["MS2IMG_PROFILE"] = ""  # the tests are no user of whatever cluster this machine's user has
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,16 @@ def typed_commands(page: Path) -> list[list[str]]:
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`(ms2img [a-z][^`]*)`", text)
     found = [line.removeprefix("$ ").removeprefix(".venv/bin/") for line in lines]
-    return [shlex.split(line) for line in found if line.startswith("ms2img ")]
+    commands = [shlex.split(line) for line in found if line.startswith("ms2img ")]
+    return [part for words in commands for part in _submitted(words)]
+
+
+def _submitted(words: list[str]) -> list[list[str]]:
+    """A command, and the one that it submits: what stands behind ``--``."""
+    if "--" not in words:
+        return [words]
+    at = words.index("--")
+    return [words[:at], *([["ms2img", *words[at + 1 :]]] if words[at + 1 :] else [])]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -64,6 +64,7 @@ def test_files_are_scored_and_bad_ones_are_rows(bundle: Path, runs: Path, tmp_pa
         output=str(out),
         model=str(bundle),
         model_version=bundle_version(bundle),
+        allowed=0,
         errors=table.loc[table["error"] != "", ["sample_id", "path", "error"]].to_dict("records"),
     )
 

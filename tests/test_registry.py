@@ -73,7 +73,7 @@ def test_the_champion_moves_only_where_figures_compare(
     )
     assert moved is moves
     assert reason in text
-    assert ("set_registered_model_alias('ms2img-x', 'champion', '2')" in text) is not moves
+    assert ("ms2img models promote models:/ms2img-x/2 --reason " in text) is not moves
 
 
 def test_versions_of_one_assay_compete(store: Store, tmp_path: Path) -> None:
@@ -161,9 +161,12 @@ def test_listing_tells_versions_apart(store: Store, registered: tuple[Registrati
         "preset": "small",
         "simulated": False,
         "samples": "5a",
+        "labels": "1a",
+        "folds": "f0",
         "bundle": bundle_version(registered[1]),
         "run_id": version.run_id,
         "created": rows[0]["created"],
+        "promoted": {},
     }
     assert pd.Timestamp(rows[0]["created"]).timestamp() == version.creation_timestamp // 1000
     assert {row.name for row in list_models(store)} >= {"ms2img-dpph"}

@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+
+import pandas as pd
+import pytest
+from bundle_samples import make_bundle, write_mgf
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from ms2img.tracking.registry import register
+from ms2img.tracking.runs import track_cross_validation
+from ms2img.tracking.store import open_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -148,3 +159,52 @@ def test_the_training_loop_needs_numpy_and_torch_alone(tmp_path: Path) -> None:
 def test_the_blocker_blocks(tmp_path: Path) -> None:
     code = "try:\n    import mlflow.pyfunc\nexcept ModuleNotFoundError:\n    print('done')"
     _run(code, {"mlflow"}, tmp_path)
+
+
+#: What ``pip install ms2img[predict]`` does not bring is not found; then a registered model scores a run.
+FROM_THE_REGISTRY = """
+from pipelines.cli import main
+assert main(["predict", "models:/ms2img-dpph@champion", "run.mgf", "--out", "p.csv", "--quiet"]) == 0
+assert main(["predict", "models:/ms2img-dpph@champion", "run.mgf", "--distributed", "--quiet"]) == 2
+assert main(["models", "dpph", "--quiet"]) == 0
+assert not ABSENT & {name.partition(".")[0] for name in sys.modules}
+print("done")
+"""
+
+
+def _closure(extra: str) -> set[str]:
+    """The names of all packages that ``ms2img[extra]`` brings here, in canonical form."""
+    found: set[tuple[str, str]] = set()
+    left = [("ms2img", extra), ("ms2img", "")]
+    while left:
+        name, wanted = left.pop()
+        if (name, wanted) in found:
+            continue
+        found.add((name, wanted))
+        try:
+            requirements = metadata.distribution(name).requires or []
+        except metadata.PackageNotFoundError:  # of another platform
+            continue
+        for requirement in map(Requirement, requirements):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": wanted}):
+                named = canonicalize_name(requirement.name)
+                left += [(named, each) for each in ("", *requirement.extras)]
+    return {name for name, _ in found}
+
+
+def test_a_registered_model_needs_the_predict_extra_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / '.ms2img' / 'mlflow.db'}")
+    store = open_store()
+    with track_cross_validation(store, name="x", config={}, tags={}) as run:
+        register(store, make_bundle(tmp_path / "bundle"), run_id=run.run_id)
+    write_mgf(tmp_path / "run.mgf")
+    brought = _closure("predict")
+    absent = {
+        module
+        for module, packages in metadata.packages_distributions().items()
+        if module.isidentifier() and not brought & set(map(canonicalize_name, packages))
+    } - {"pipelines", "tune", "cluster", "ms2img", "pip", "setuptools", "pkg_resources", "_distutils_hack"}
+    assert {"ray", "optuna", "matchms", "rdkit"} <= absent
+    assert {"mlflow", "torch", "boto3", "sqlalchemy"} & absent == set()
+    _run(FROM_THE_REGISTRY, absent, tmp_path)
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 1

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.connect import ray_is_alive
+from cluster.placement import beside_driver
 from ms2img.errors import JobError, Ms2imgError
 from tune.ledger import Ledger
 from tune.recorder import Closed, Progress, Recorder
@@ -89,7 +90,7 @@ class _Run:
         self._folds = len(cohort.tasks)
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._recorder = Recorder(ledger, self._folds, self._queue.put)
-        self._board = ray.remote(num_cpus=0)(Board).remote()
+        self._board = ray.remote(num_cpus=0, **beside_driver())(Board).remote()
         self._job = Job(
             cohort=ray.put(cohort),
             board=self._board,

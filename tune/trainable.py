@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import ray.tune
 
+from cluster.placement import for_groups
 from ms2img.errors import JobError, UsageError
 from ms2img.learn.environment import prepare_environment
 
@@ -47,7 +48,9 @@ class SweepTrainable(ray.tune.Trainable):
     def default_resource_request(cls, config: Mapping[str, Any]) -> Any:
         """See `ray.tune.Trainable`: what Ray sets aside for a trial."""
         asked = {"CPU": config["trial"]["cpus"], "GPU": config["trial"]["gpus"], "memory": config["trial"]["memory"]}
-        return ray.tune.PlacementGroupFactory([{name: amount for name, amount in asked.items() if amount}])
+        bundle = {name: amount for name, amount in asked.items() if amount}
+        labels = for_groups(cpus=asked["CPU"], gpus=asked["GPU"])
+        return ray.tune.PlacementGroupFactory([bundle], **({"bundle_label_selector": [labels]} if labels else {}))
 
     def setup(self, config: Mapping[str, Any], job: Job | None = None) -> None:
         """See `ray.tune.Trainable`; once a worker, unlike `reset_config`."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "ms2img-"
 SIMULATED_PREFIX = "ms2img-sim-"
 TAG_PREFIX = "ms2img."
+PROMOTED = "promoted_"  # begins the tags of a promotion, behind the prefix
 _PAGE = 1000  # rows a call
 
 
@@ -26,8 +27,9 @@ _PAGE = 1000  # rows a call
 class ModelRow:
     """One registered version, as ``ms2img models`` lists it.
 
-    samples: fingerprint of the image data set it was trained on. bundle: what its predictions carry as
-    ``model_version``. created: ISO 8601, UTC.
+    samples, labels, folds: fingerprints of the images it was trained on, of their classes, and of what was held out
+    together. bundle: what its predictions carry as ``model_version``. created: ISO 8601, UTC. promoted: why a person
+    last made it champion (reason, by, time, over, compared), empty where nobody did.
     """
 
     name: str
@@ -39,9 +41,12 @@ class ModelRow:
     preset: str
     simulated: bool
     samples: str
+    labels: str
+    folds: str
     bundle: str
     run_id: str
     created: str
+    promoted: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain JSON types."""
@@ -131,7 +136,10 @@ def _row(version: ModelVersion, model: RegisteredModel) -> ModelRow:
         preset=tags.get("preset", ""),
         simulated=tags.get("simulated") == "true",
         samples=tags.get("samples", ""),
+        labels=tags.get("labels", ""),
+        folds=tags.get("folds", ""),
         bundle=tags.get("bundle", ""),
         run_id=version.run_id or "",
         created=created.isoformat(timespec="seconds"),
+        promoted={key.removeprefix(PROMOTED): value for key, value in sorted(tags.items()) if key.startswith(PROMOTED)},
     )

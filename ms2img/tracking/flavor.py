@@ -53,9 +53,17 @@ def _load_pyfunc(data_path: str) -> Any:
     return load_bundle(data_path)
 
 
-def save_model(folder: str | Path, bundle: str | Path, *, model_id: str, run_id: str) -> None:
+def save_model(
+    folder: str | Path,
+    bundle: str | Path,
+    *,
+    model_id: str | None = None,
+    run_id: str | None = None,
+    loader: str = __name__,
+) -> None:
     """Write an MLflow model folder around a copy of the bundle in `bundle`; other files there are left behind.
 
+    loader: module of this package that MLflow loads it by.
     Requirements are stated, not inferred: inferring would load the model in another process and ask package indexes.
     """
     import mlflow
@@ -70,7 +78,7 @@ def save_model(folder: str | Path, bundle: str | Path, *, model_id: str, run_id:
             shutil.copyfile(Path(bundle) / name, staged / name)
         mlflow.pyfunc.save_model(
             path=str(folder),
-            loader_module=__name__,
+            loader_module=loader,
             data_path=str(staged),
             mlflow_model=Model(model_id=model_id, run_id=run_id),
             pip_requirements=requirements(),

@@ -80,7 +80,7 @@ def champion_rule(
     new, current: version tags (without prefix) of the new version and of the champion; None where there is none.
     first: no other version came before.
     """
-    by_hand = f"to promote: MlflowClient().set_registered_model_alias('{name}', '{CHAMPION}', '{new_version}')"
+    by_hand = f"to promote: ms2img models promote models:/{name}/{new_version} --reason WHY"
     if current is None:
         if first:
             return True, f"{CHAMPION}: the first version of {name}"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from cluster.connect import ray_is_alive
+from cluster.placement import for_tasks
 from ms2img.errors import JobError
 
 END = object()  # behind the last answer
@@ -22,6 +23,8 @@ Answer = TypeVar("Answer")
 
 def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Iterator[Answer]:
     """`function` of each piece of work, on any worker, as they are finished; the first pieces are started first.
+
+    CPU nodes do it, where there are any.
 
     `function` and the work are pickled. A worker that dies is replaced and its piece done again. Raises the `JobError`
     that `function` raised, or one that says that Ray is gone.
@@ -46,7 +49,7 @@ def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Ite
     def rows() -> Iterable[dict[str, Any]]:
         dataset = ray.data.from_blocks(blocks)
         blocks.clear()  # Ray's store has them now
-        answers: Iterable[dict[str, Any]] = dataset.map(answer).iter_rows()
+        answers: Iterable[dict[str, Any]] = dataset.map(answer, **for_tasks()).iter_rows()
         return answers
 
     for row in watched(rows):

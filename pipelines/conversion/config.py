@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, field_validator
 
 from ms2img.errors import UsageError
 from ms2img.ms2toimg.render_config import RenderConfig, RenderOptions, parse_size
+from ms2img.places import Reads, Writes
 from pipelines.failure_limit import FailureLimit
 
 
 class ConvertConfig(FailureLimit, RenderOptions):
     """Options of ``ms2img convert``."""
 
-    samples: str = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
-    out: str = Field(
+    samples: Annotated[str, Reads("sheet")] = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
+    out: Annotated[str, Writes()] = Field(
         description="output folder, here or s3://: images/, errors.parquet, sources.parquet, manifest.json, config.yaml"
     )
     size: str = Field(

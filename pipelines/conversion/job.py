@@ -143,7 +143,7 @@ class _Conversion:
             progress.advance(len(plan.rows) + len(plan.failures), note=_note(plan))
             if not plan.groups:
                 return
-            _connect(connection)
+            self._connect(connection)
             cores = cluster_cpus()
             function = partial(run_task, settings=self._settings)
             for result in on_workers(tasks(plan.groups, self._settings, cores), function):
@@ -175,13 +175,19 @@ class _Conversion:
         )
         made = []
         if make:
-            _connect(connection)
+            self._connect(connection)
             function = partial(make_shard, self._out, height=height, width=width, stage_version=STAGE_VERSION)
             with Steps(len(make), "write", quiet=self._quiet) as progress:
                 for file in on_workers(make, function):
                     made.append(file)
                     progress.advance()
         return tuple(sorted([*stay, *made], key=lambda file: file.name))
+
+    def _connect(self, connection: ExitStack) -> None:
+        """Connect to Ray until the stack ends, if it is not connected yet: a job without work starts none."""
+        from cluster.connect import connected
+
+        connection.enter_context(connected(writes=[self._out.location]))
 
     def _commit(self, plan: Plan, files: tuple[Shard, ...]) -> None:
         """Write what belongs to the images, then, if the lease is still ours, the manifest that makes them count."""
@@ -202,13 +208,6 @@ class _Conversion:
         )
         manifest.write(self._out)
         sweep(self._out, keep=manifest.shards, present=self._out.names())
-
-
-def _connect(connection: ExitStack) -> None:
-    """Connect to Ray until the stack ends, if it is not connected yet: a job without work starts none."""
-    from cluster.connect import connected
-
-    connection.enter_context(connected())
 
 
 def _note(plan: Plan) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from ms2img.io.sheet import KINDS
 from ms2img.ms2toimg.features.config import FeatureOptions
+from ms2img.places import Reads, Writes
 from pipelines.failure_limit import FailureLimit
 
 
 class FeaturesConfig(FailureLimit, FeatureOptions):
     """Options of ``ms2img features``."""
 
-    samples: str = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
-    out: str = Field(
+    samples: Annotated[str, Reads("sheet")] = Field(description="sample sheet (CSV, TSV or Parquet), here or s3://")
+    out: Annotated[str, Writes()] = Field(
         description="output folder, here or s3://: features.parquet, errors.parquet, sources.parquet, config.yaml, "
         "manifest.json"
     )
@@ -23,7 +24,7 @@ class FeaturesConfig(FailureLimit, FeatureOptions):
         default="sample",
         description="kinds of the sheet's rows that become columns, parted by commas: sample, blank, qc",
     )
-    onto: str = Field(
+    onto: Annotated[str, Reads()] = Field(
         default="",
         description="place the runs onto the features of this table (the OUT of another 'ms2img features'), compared "
         "as it was made and read as its runs were, but for the reading options given here; what matches none of them "

@@ -212,7 +212,7 @@ class Work:
         """Connect to Ray, if it is not connected yet: its CPUs. A job without work starts none."""
         from cluster.connect import connected
 
-        self._connection.enter_context(connected())
+        self._connection.enter_context(connected(writes=[self._out.location]))
         return cluster_cpus()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from ms2img.io.location import is_remote
 from ms2img.ms2toimg.drift_config import Drift
 from ms2img.ms2toimg.labels import LabelConfig
 from ms2img.ms2toimg.simulation.config import SimulationConfig
+from ms2img.places import Reads, Writes
 from pipelines.failure_limit import FailureLimit
 
 #: Representation -> the models that can learn from it.
@@ -51,7 +52,9 @@ class DriftOf(Drift):
 class Source(Config):
     """Where runs come from: a sample sheet, a simulated study, or a drifted copy of another data set."""
 
-    samples: str | None = Field(None, description="sample sheet, relative to the study's file")
+    samples: Annotated[str | None, Reads("sheet")] = Field(
+        None, description="sample sheet, relative to the study's file"
+    )
     simulate: SimulationConfig | None = Field(None, description="options of ms2img simulate")
     drift: DriftOf | None = Field(None, description="a drifted copy: its source, and options of ms2img drift")
     allow_outside: bool = Field(False, description="let paths in the sheet climb above its folder by '..'")
@@ -189,8 +192,8 @@ class StudyFile(Config):
 class StudyConfig(FailureLimit):
     """Options of ``ms2img study``; the lists narrow the grid, which stays whole in the report."""
 
-    study: str = Field(description="YAML file that describes the study")
-    out: str | None = Field(
+    study: Annotated[str, Reads(described_by=StudyFile)] = Field(description="YAML file that describes the study")
+    out: Annotated[str | None, Writes(unset="location")] = Field(
         None, description="folder to write: cells, data sets, report [default: the file's name without .yaml]"
     )
     resume: bool = Field(False, description="go on with the study in --out")

@@ -132,7 +132,7 @@ class _Study:
             if set(self.asked) - set(done):
                 from cluster.connect import connected
 
-                stack.enter_context(connected())
+                stack.enter_context(connected(writes=[self.ledger.out.location], is_tracked=True))
             planned = {cell.name: self.planner.plan(cell) for cell in dict.fromkeys([*self.asked, *known])}
             descriptive = self._descriptive(planned)
             tracked = stack.enter_context(
@@ -189,7 +189,7 @@ class _Study:
                 return 0, failed
             from cluster.connect import connected
 
-            stack.enter_context(connected())
+            stack.enter_context(connected(writes=[self.ledger.out.location], is_tracked=True))
             self._require_room(works)
             gpus = self.config.gpus_per_cell
             for answer in on_ray(

@@ -57,7 +57,7 @@ def write_words(sheet: Sheet, out: str, name: str, config: MemoConfig, *, quiet:
         return current[1]
     counts: dict[str, dict[str, int]] = {}
     failed: dict[str, str] = {}
-    with connected(), Steps(len(runs), f"words {name.removesuffix('.parquet')}", quiet=quiet) as progress:
+    with connected(writes=[out]), Steps(len(runs), f"words {name.removesuffix('.parquet')}", quiet=quiet) as progress:
         for done in on_workers(_tasks(runs), partial(_count, config=config)):
             for sample, result in done.items():
                 if isinstance(result, str):

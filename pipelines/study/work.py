@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.placement import for_tasks
 from ms2img.errors import JobError, UsageError
 from ms2img.ms2toimg.baselines.models import make_baseline
 from pipelines.study.cell import ConditionRows, preprocessing_of, run_baseline_fold, run_network_fold
@@ -92,6 +93,7 @@ def on_ray(
                 num_gpus=gpus(work),
                 max_retries=RETRIES,
                 runtime_env={"env_vars": variables},
+                **for_tasks(cpus, gpus(work)),
             ).remote(function, work): work
             for work in works
         }

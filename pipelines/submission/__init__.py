@@ -1,0 +1,1 @@
+"""Submitting commands to a Ray cluster, and looking after what was submitted."""
