@@ -6,9 +6,11 @@ Command modules import Ray, torch and MLflow inside their functions, so that ``-
 from __future__ import annotations
 
 import math
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -19,12 +21,13 @@ from typer.exceptions import TyperException
 import ms2img
 from cluster.carried import use_fallbacks
 from cluster.connect import end_process
+from cluster.last_words import last_words
 from cluster.profile import apply_profile
 from ms2img.errors import Ms2imgError, UsageError
 from pipelines.assay import AssayConfig, assay
 from pipelines.baselines_command import baselines_command
 from pipelines.baselines_config import BaselinesConfig
-from pipelines.command import Output, Result, command, mean_and_sd
+from pipelines.command import COMMANDS, Output, Result, command, mean_and_sd
 from pipelines.conversion.config import ConvertConfig
 from pipelines.demo import DemoConfig, demo
 from pipelines.doctor import DoctorConfig, doctor
@@ -223,6 +226,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 internal, 2 usage, 3 failures, 130 interrupted, 143 terminated.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    with _watched(given):
+        return _main(given)
+
+
+def _watched(given: Sequence[str]) -> AbstractContextManager[None]:
+    """On a cluster, whose Ray may end this process without a word when a node dies: somebody who says it then."""
+    if not os.environ.get("RAY_ADDRESS") or not given or given[0] not in COMMANDS or not COMMANDS[given[0]].is_job:
+        return nullcontext()
+    return last_words(f"ms2img: this process was ended, by Ray where its head is gone; {_to_go_on(given)}")
+
+
+def _main(given: Sequence[str]) -> int:
     debug = "--debug" in given
     try:
         with sigterm_raises():
