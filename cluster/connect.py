@@ -95,14 +95,18 @@ def _shut_down() -> None:
         ray.shutdown()
 
 
-def end_process(status: int) -> NoReturn:
-    """End this process at once, with the private Ray below it, after an interruption that `connected` has seen."""
-    if "ray" in sys.modules:
-        import psutil  # Ray brings it
+def is_connected() -> bool:
+    """Whether there still is a connection to Ray: one that has died, or that an interruption has left."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
-        for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                process.kill()
+
+def end_process(status: int) -> NoReturn:
+    """End this process at once with the private Ray below it, without Ray's own shutdown, see `connected`."""
+    import psutil  # Ray brings it
+
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            process.kill()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -20,7 +20,7 @@ from typer.exceptions import TyperException
 
 import ms2img
 from cluster.carried import use_fallbacks
-from cluster.connect import end_process
+from cluster.connect import end_process, is_connected
 from cluster.last_words import last_words
 from cluster.profile import apply_profile
 from ms2img.errors import Ms2imgError, UsageError
@@ -284,6 +284,6 @@ def _refuse(message: str, status: int, debug: bool) -> int:
 def run() -> None:
     """The console script."""
     status = main()
-    if status in (INTERRUPTED, EXIT_STATUS):  # all is said and let go
+    if is_connected():  # Ray has died, or an interruption left it: all is said and let go
         end_process(status)
     sys.exit(status)

@@ -53,6 +53,7 @@ def running(arguments: Sequence[str], variables: Mapping[str, str]) -> Iterator[
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_hear_interrupts,
     )
     try:
         yield process
@@ -63,6 +64,11 @@ def running(arguments: Sequence[str], variables: Mapping[str, str]) -> Iterator[
         process.communicate()
         for pid in left:
             _kill(pid, signal.SIGKILL)
+
+
+def _hear_interrupts() -> None:
+    """A child of a background job ignores Ctrl-C from birth."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def outside_ray() -> dict[str, str]:
