@@ -18,6 +18,7 @@ from cluster.spilling import spilling
 from ms2img.errors import JobError, UsageError
 
 CONNECT_SECONDS = 10
+DATA_THREAD = "ray-data"  # name of a thread of ours that waits for Ray Data's rows
 
 
 @contextmanager
@@ -25,8 +26,8 @@ def connected(*, num_cpus: int | None = None, writes: Sequence[str] = (), is_tra
     """Hold a Ray connection for the length of the block.
 
     The cluster at ``RAY_ADDRESS`` is used where that is set; otherwise a private Ray is started on this machine with
-    `num_cpus` CPUs (default: all) and stopped at the end; after an interruption `end_process` ends it.
-    Blocks nest: an inner one uses the outer one's connection.
+    `num_cpus` CPUs (default: all) and stopped at the end; after an interruption, or a failure of a Ray Data job at
+    work, `end_process` ends it. Blocks nest: an inner one uses the outer one's connection.
 
     `writes`: the locations that the block's work writes; `is_tracked`: whether it logs runs. On a cluster both must be
     places that all nodes reach, see `cluster.shared.require_shared`.
@@ -78,10 +79,10 @@ def connected(*, num_cpus: int | None = None, writes: Sequence[str] = (), is_tra
         yield
     except BaseException as error:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)  # it would report its own end, by pages
-        if isinstance(error, Exception):
+        # After Ctrl-C, SIGTERM, or a failure amid a Ray Data job, threads are still within Ray's core, which a shutdown
+        # would free under them: now and then a segmentation fault, without a word. See `end_process`.
+        if isinstance(error, Exception) and not _at_work():
             _shut_down()
-        # Else Ctrl-C or SIGTERM: threads of ours may still be within Ray's core, which a shutdown would free under
-        # them: now and then a segmentation fault, without a word. See `end_process`.
         raise
     _shut_down()
 
@@ -93,6 +94,11 @@ def _shut_down() -> None:
 
     if ray_is_alive():
         ray.shutdown()
+
+
+def _at_work() -> bool:
+    """Whether threads that read or run a Ray Data job are still there."""
+    return any(thread.name.startswith(("StreamingExecutor-", DATA_THREAD)) for thread in threading.enumerate())
 
 
 def is_connected() -> bool:

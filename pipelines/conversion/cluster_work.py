@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from cluster.connect import ray_is_alive
+from cluster.connect import DATA_THREAD, ray_is_alive
 from cluster.placement import for_tasks
 from ms2img.errors import JobError
 
@@ -83,7 +83,7 @@ def watched(rows: Callable[[], Iterable[Any]]) -> Iterator[Any]:
         except BaseException as error:
             answers.put(error)
 
-    threading.Thread(target=consume, name="ray-data", daemon=True).start()
+    threading.Thread(target=consume, name=DATA_THREAD, daemon=True).start()
     while True:
         try:
             answer = answers.get(timeout=LOOK_SECONDS)
