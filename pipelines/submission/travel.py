@@ -51,6 +51,7 @@ class _Preparation:
     origins: dict[str, str] = field(default_factory=dict)  # a file here -> its name in the working folder
 
     def trip(self) -> Trip:
+        """The command line as the job runs it, and the files that go with it. Raises `UsageError`, see `prepare`."""
         line, config = self.line, self.line.registered.config
         values = self._rewritten(list(places(config, line.values)), line.values, here="")
         yaml_path = None
