@@ -1,0 +1,1 @@
+"""MassFormer: molecules and acquisition conditions to predicted MS/MS spectra."""
