@@ -25,6 +25,7 @@ from bench.sweeps import converted, run_sweep
 from ms2img.ms2toimg.summarise import fold_metrics, mean_and_sd
 from tune.record import SweepRecord
 from tune.schedule import Scheduler, make_scheduler, rungs
+from tune.trainable import EPOCHS, SCORE
 
 SCHEDULERS: tuple[Scheduler, ...] = ("fifo", "asha", "median")
 
@@ -96,7 +97,7 @@ def replay(curves: Curves, scheduler: Scheduler, *, seed: int, workers: int) -> 
     while running:
         now, trial, rung = heapq.heappop(running)
         trained[trial] = stops[rung]
-        result = {"epochs": stops[rung], "validation_accuracy": float(curves.score[trial, stops[rung] - 1])}
+        result = {EPOCHS: stops[rung], SCORE: float(curves.score[trial, stops[rung] - 1])}
         if rung + 1 == len(stops):
             ray_scheduler.on_trial_complete(None, trials[trial], result)
             begin(now)

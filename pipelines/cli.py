@@ -27,7 +27,7 @@ from ms2img.errors import Ms2imgError, UsageError
 from pipelines.assay import AssayConfig, assay
 from pipelines.baselines_command import baselines_command
 from pipelines.baselines_config import BaselinesConfig
-from pipelines.command import COMMANDS, Output, Result, command, mean_and_sd
+from pipelines.command import COMMANDS, Output, Result, command, mean_and_sd, named
 from pipelines.conversion.config import ConvertConfig
 from pipelines.demo import DemoConfig, demo
 from pipelines.doctor import DoctorConfig, doctor
@@ -37,6 +37,7 @@ from pipelines.explain_command import explain_command
 from pipelines.failure_limit import warn_of_failures
 from pipelines.feature_table.command import features_command
 from pipelines.feature_table.config import FeaturesConfig
+from pipelines.massformer.commands import register_massformer
 from pipelines.models import ModelsConfig
 from pipelines.models_command import models_command
 from pipelines.predict import PredictConfig
@@ -57,6 +58,7 @@ from pipelines.termination import EXIT_STATUS, Terminated, sigterm_raises
 from pipelines.train import TrainConfig
 
 INTERRUPTED = 130
+RESUMABLE = ("sweep", "study", "massformer sweep")  # go on by --resume; others by the same command
 SHOWN_FINDINGS = 15  # of a quality control; findings.csv has all
 
 app = typer.Typer(
@@ -211,6 +213,8 @@ def _submit(config: SubmitConfig, output: Output) -> Result:
 
 command(app, "jobs", JobsConfig, arguments=("action", "id"), is_job=False)(jobs)
 
+register_massformer(app)
+
 command(app, "doctor", DoctorConfig, is_job=False)(doctor)
 
 
@@ -232,7 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _watched(given: Sequence[str]) -> AbstractContextManager[None]:
     """On a cluster, whose Ray may end this process without a word when a node dies: somebody who says it then."""
-    if not os.environ.get("RAY_ADDRESS") or not given or given[0] not in COMMANDS or not COMMANDS[given[0]].is_job:
+    name = named(given)
+    if not os.environ.get("RAY_ADDRESS") or name is None or not COMMANDS[name].is_job:
         return nullcontext()
     return last_words(f"ms2img: this process was ended, by Ray where its head is gone; {_to_go_on(given)}")
 
@@ -270,7 +275,7 @@ def invoke(arguments: Sequence[str]) -> Result:
 
 def _to_go_on(given: Sequence[str]) -> str:
     """What a person does after an interruption."""
-    resumable = given[:1] in (["sweep"], ["study"]) and not {"--resume", "--dry-run"} & set(given)
+    resumable = named(given) in RESUMABLE and not {"--resume", "--dry-run"} & set(given)
     return f"{'add --resume to' if resumable else 'run'} the same command{'' if resumable else ' again'} to go on"
 
 

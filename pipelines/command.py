@@ -7,6 +7,7 @@ from the field.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
 import sys
@@ -19,6 +20,7 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from rich.console import Console, RenderableType
+from typer.core import TyperGroup
 
 from ms2img.config import Config
 from ms2img.errors import UsageError
@@ -68,8 +70,38 @@ class Registered:
     is_job: bool
 
 
-#: Every command by its name, as `command` has registered it.
+#: Every command by its name as one types it, as `command` has registered it: "train", "massformer train".
 COMMANDS: dict[str, Registered] = {}
+
+
+def named(words: Sequence[str]) -> str | None:
+    """The command that a command line begins with: one word, or two where the first names a group. None for none."""
+    return next((name for size in (2, 1) if (name := " ".join(words[:size])) in COMMANDS), None)
+
+
+class _Group(TyperGroup):
+    """A group that refuses an unknown command by both its words."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """See `TyperGroup`."""
+        if args[0] not in self.commands:
+            [near] = difflib.get_close_matches(args[0], self.commands, n=1, cutoff=0.0)
+            raise UsageError(f"No such command '{self.name} {args[0]}'; did you mean '{self.name} {near}'?")
+        return super().resolve_command(ctx, args)
+
+
+def command_group(app: typer.Typer, name: str, about: str) -> typer.Typer:
+    """A group of commands, ``ms2img NAME COMMAND``; without a command it shows its help, and the status is 2."""
+    group = typer.Typer(cls=_Group, rich_markup_mode=None)
+
+    def show_help(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            print(context.get_help())
+            raise typer.Exit(2)
+
+    group.callback(invoke_without_command=True)(show_help)
+    app.add_typer(group, name=name, help=about)
+    return group
 
 
 def mean_and_sd(mean: float | None, sd: float | None) -> str:
@@ -85,6 +117,7 @@ def command(
     """Register ``run(config, output) -> Result`` as `name`; fields in `arguments` are positional, in that order.
 
     The command's help text is the docstring of `run`. `is_job`: whether ``ms2img submit`` may send it to a cluster.
+    In a group (see `command_group`, whose result is then `app`) `name` is both words: "massformer train".
     """
     COMMANDS[name] = Registered(config, tuple(arguments), is_job)
 
@@ -105,7 +138,7 @@ def command(
         invoke.__signature__ = inspect.Signature(parameters + _common())  # type: ignore[attr-defined]
         invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters + _common()}
         invoke.__doc__ = run.__doc__
-        app.command(name, help=inspect.cleandoc(run.__doc__ or ""))(invoke)
+        app.command(name.split()[-1], help=inspect.cleandoc(run.__doc__ or ""))(invoke)
         return run
 
     return register

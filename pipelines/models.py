@@ -21,7 +21,9 @@ class ModelsConfig(Config):
     """Options of ``ms2img models``."""
 
     name: str | None = Field(
-        None, description="a registered model (ms2img-dpph) or its assay (dpph), default all; or compare, or promote"
+        None,
+        description="a registered model (ms2img-dpph), its assay (dpph) or library (massformer-massbank), "
+        "default all; or compare, or promote",
     )
     models: tuple[str, ...] = Field(
         (), description="of compare and promote: models:/NAME/VERSION, models:/NAME@ALIAS or run ids"

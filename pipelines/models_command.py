@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -17,11 +18,11 @@ USAGE = "see 'ms2img models --help'"
 
 
 def models_command(config: ModelsConfig, output: Output) -> Result:
-    """List the registered models with their cross-validated AUC; or decide between two.
+    """List the registered models with their cross-validated AUC, or validation cosine; or decide between two.
 
     \b
-    ms2img models [NAME]                        list all, or those of a name or assay
-    ms2img models compare MODEL MODEL           on the same folds, with a paired test
+    ms2img models [NAME]                        list all, or those of a name, assay or library
+    ms2img models compare MODEL MODEL           on the same data, with a paired test
     ms2img models promote MODEL --reason TEXT   make it what '@champion' gives
     """
     if config.reason is not None and config.name != PROMOTE:
@@ -38,24 +39,34 @@ def models_command(config: ModelsConfig, output: Output) -> Result:
 
 def _list(config: ModelsConfig, output: Output) -> Result:
     rows = models(config)
+    of_assays = [row for row in rows if row["system"] != "massformer"]
+    of_spectra = [row for row in rows if row["system"] == "massformer"]
+    if of_assays:
+        output.show(_table(of_assays, "AUC per accession", "auc", ("assay", "preset")))
+    if of_spectra:
+        output.show(_table(of_spectra, "cosine", "cosine", ("library", "kind", "preset")))
+    if not rows:
+        output.say("no model is registered yet; 'ms2img train' registers one")
+    return Result({"models": rows})
+
+
+def _table(rows: Sequence[Mapping[str, Any]], measure: str, key: str, shown: Sequence[str]) -> Table:
+    """Rows of one system. `measure`: heading of the figure under `key`; `shown`: further columns."""
     table = Table(box=None, header_style="bold")
-    headings = ("model", "version", "alias", "AUC per accession", "assay", "preset", "simulated", "data", "created")
-    for heading in headings:
+    for heading in ("model", "version", "alias", measure, *shown, "simulated", "data", "created"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(
             row["name"],
             row["version"],
             " ".join(row["aliases"]),
-            mean_and_sd(row["auc_mean"], row["auc_sd"]),
-            row["assay"],
-            row["preset"],
+            mean_and_sd(row[f"{key}_mean"], row[f"{key}_sd"]),
+            *(row[name] for name in shown),
             "yes" if row["simulated"] else "no",
             row["samples"],
             row["created"][:16].replace("T", " "),
         )
-    output.show(table if rows else "no model is registered yet; 'ms2img train' registers one")
-    return Result({"models": rows})
+    return table
 
 
 def _compare(config: ModelsConfig, output: Output) -> Result:
@@ -65,7 +76,7 @@ def _compare(config: ModelsConfig, output: Output) -> Result:
         raise UsageError(f"ms2img models {COMPARE}: expected two models, got {len(config.models)}; {USAGE}")
     compared = compare(*config.models)
     output.show(_measures(compared))
-    output.say(f"{compared.sentence()} (corrected resampled t-test)")
+    output.say(f"{compared.sentence()} ({compared.test})")
     return Result(compared.to_dict())
 
 
@@ -89,7 +100,7 @@ def _promote(config: ModelsConfig, output: Output) -> Result:
 
 def _measures(compared: Compared) -> Table:
     table = Table(box=None, header_style="bold")
-    for heading in ("per accession", "A", "B", "A - B", "95 % interval", "p", "folds"):
+    for heading in (compared.shown.partition(" ")[2], "A", "B", "A - B", "95 % interval", "p", compared.cases):
         table.add_column(heading)
     for name, found in compared.measures.items():
         has_p = found.p == found.p
@@ -105,8 +116,9 @@ def _told(compared: Any) -> str:
     if not compared:
         return "the reason is kept with the version; there was no champion to compare with"
     if not compared["same_folds"]:
-        return f"the reason is kept with the version, and that the AUCs do not compare: {compared['why']}"
+        figures = "cosines" if "cosine_mean" in compared else "AUCs"
+        return f"the reason is kept with the version, and that the {figures} do not compare: {compared['why']}"
     return (
-        f"the reason is kept with the version, and the comparison: {compared['verdict']}, AUC per accession "
-        f"{compared['mean_a']:.3f} against {compared['mean_b']:.3f} on the same {compared['n']} folds"
+        f"the reason is kept with the version, and the comparison: {compared['verdict']}, {compared['shown']} "
+        f"{compared['mean_a']:.3f} against {compared['mean_b']:.3f} on the same {compared['n']} {compared['cases']}"
     )

@@ -1,4 +1,4 @@
-"""``ms2img models compare`` and ``promote``: two models on the same folds, and a person's decision."""
+"""``ms2img models compare`` and ``promote``: two models on the same data, and a person's decision."""
 
 from __future__ import annotations
 
@@ -20,15 +20,21 @@ AHEAD, BEHIND, NOISE, UNDEFINED = "ahead", "behind", "noise", "undefined"
 
 @dataclass(frozen=True)
 class Compared:
-    """Two models on the same folds. `measures`: each metric per accession, the one that decides first."""
+    """Two models on the same data. `measures`: each metric, the one that decides first.
+
+    `shown`: that one in words. `cases`: what the models are paired over; `test`: by which test.
+    """
 
     a: str
     b: str
     measures: dict[str, Comparison]
+    shown: str = "AUC per accession"
+    cases: str = "folds"
+    test: str = "corrected resampled t-test"
 
     @property
     def deciding(self) -> Comparison:
-        """The comparison of the ROC AUC."""
+        """The comparison that decides."""
         return next(iter(self.measures.values()))
 
     @property
@@ -45,11 +51,11 @@ class Compared:
         """What the comparison says, in one sentence."""
         found = self.deciding
         figures = (
-            f"AUC per accession {found.mean_a:.3f} against {found.mean_b:.3f} on the same {found.n} folds, "
+            f"{self.shown} {found.mean_a:.3f} against {found.mean_b:.3f} on the same {found.n} {self.cases}, "
             f"difference {found.difference:+.3f}"
         )
         if self.verdict == UNDEFINED:
-            why = "fewer than two folds have one" if found.n < 2 else "it is the same in every fold"
+            why = f"fewer than two {self.cases} have one" if found.n < 2 else f"it is the same in all {self.cases}"
             return f"nothing can be said of {self.a} and {self.b}: {figures}, and {why}"
         figures += f" [{found.low:+.3f}, {found.high:+.3f}], p = {found.p:.3g}"
         if self.verdict == NOISE:
@@ -63,12 +69,22 @@ class Compared:
 
 
 def compare(a: str, b: str) -> Compared:
-    """Compare two cross-validations by their run ids or models, per accession, fold by fold.
+    """Compare two trainings by their run ids or models: cross-validations per accession, fold by fold, spectrum models
+    molecule by molecule.
 
-    Raises `UsageError` where a reference leads to none, or where samples, labels or folds differ, saying what differs.
+    Raises `UsageError` where a reference leads to none, or where they are not of the same data, saying what differs.
     """
     from ms2img.ms2toimg.compare_records import compare_records, differences
+    from ms2img.tracking.pull import find
+    from pipelines.massformer.compare import compare_cosines, is_spectrum_model
 
+    sources = [find(reference) for reference in (a, b)]
+    if any(is_spectrum_model(source) for source in sources):
+        uris = (sources[0].uri, sources[1].uri)
+        if sources[0].run_id == sources[1].run_id:
+            raise UsageError(f"{a} and {b} are of one training; name two")
+        cosines = compare_cosines(sources[0], sources[1], uris)
+        return Compared(*uris, cosines, "cosine per molecule", "validation molecules", "paired t-test")
     found = [load_record(reference) for reference in (a, b)]
     names = [_name(each.model, each.run_id) for each in found]
     if found[0].run_id == found[1].run_id:
@@ -102,16 +118,22 @@ def promote(model: str, reason: str) -> Promotion | None:
 
 
 def _numbers(store: Store, name: str, version: str, previous: str) -> dict[str, Any]:
-    """What a promotion is judged by: means, interval and p on the same folds; else both AUCs, and why no more."""
+    """What a promotion is judged by: means, interval and p on the same data; else both means, and why no more."""
     from ms2img.tracking.catalogue import list_models
+    from ms2img.tracking.systems import SYSTEMS
 
-    aucs = {row.version: row.auc_mean for row in list_models(store, name)}
-    numbers: dict[str, Any] = {"auc_mean": aucs.get(version), "auc_mean_before": aucs.get(previous)}
+    rows = {row.version: row for row in list_models(store, name)}
+    measure = SYSTEMS[rows[version].system].measure
+    numbers: dict[str, Any] = {
+        measure: getattr(rows[version], measure),
+        f"{measure}_before": getattr(rows[previous], measure) if previous in rows else None,
+    }
     try:
         compared = compare(f"models:/{name}/{version}", f"models:/{name}/{previous}")
     except UsageError as error:
         return {**numbers, "same_folds": False, "why": str(error)}
-    return {**numbers, "same_folds": True, "verdict": compared.verdict, **_finite(asdict(compared.deciding))}
+    said = {"verdict": compared.verdict, "shown": compared.shown, "cases": compared.cases}
+    return {**numbers, "same_folds": True, **said, **_finite(asdict(compared.deciding))}
 
 
 def _name(model: dict[str, Any] | None, run_id: str) -> str:

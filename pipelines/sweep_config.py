@@ -8,11 +8,11 @@ from pydantic import Field
 
 from ms2img.ms2toimg.labels import LabelConfig
 from ms2img.places import Reads, Writes
+from pipelines.sweep_nodes import GPU_SHARE
 
 #: Options that another start of the same sweep may change: where things lie and how many trials run at a time. All
 #: others, threads included, bear on the numbers.
 FREE = ("images", "samples", "allow_outside", "out", "resume", "dry_run", "concurrent", "checkpoint_seconds")
-GPU_SHARE = 0.25  # of a GPU a trial takes where there is one (ours): a trial alone leaves most of it idle
 
 
 class SweepConfig(LabelConfig):

@@ -7,7 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from pipelines.sweep_config import SweepConfig
-from pipelines.sweep_plan import Node, SweepPlan
+from pipelines.sweep_nodes import Node, gpus_per_trial, slots
+from pipelines.sweep_plan import SweepPlan
 from tune.estimate import measure_speed, sweep_seconds, trial_seconds
 from tune.trial import Trial
 
@@ -42,7 +43,7 @@ def forecast(config: SweepConfig) -> Forecast:
     is_cluster = bool(os.environ.get("RAY_ADDRESS"))
     with connected() if is_cluster else nullcontext():
         nodes = Node.connected() if is_cluster else [Node.this_machine()]
-    slots = plan.slots(nodes)
+    at_once = slots(config, nodes)
     trials = plan.random_trials(max(node.memory for node in nodes))
     speed = measure_speed(plan.cohort.images, plan.tasks[0].fit)
     height, width = plan.cohort.images.shape[1:]
@@ -54,9 +55,9 @@ def forecast(config: SweepConfig) -> Forecast:
         plan=plan,
         trials=trials,
         nodes=nodes,
-        slots=slots,
-        gpus_per_trial=plan.gpus_per_trial(nodes),
+        slots=at_once,
+        gpus_per_trial=gpus_per_trial(config, nodes),
         requests=plan.requests(trials, nodes),
         seconds=seconds,
-        total_seconds=sweep_seconds(seconds, slots) if seconds else 0.0,
+        total_seconds=sweep_seconds(seconds, at_once) if seconds else 0.0,
     )

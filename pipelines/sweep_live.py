@@ -17,7 +17,7 @@ from rich.text import Text
 
 from pipelines.progress import LINE_EVERY_SECONDS
 from pipelines.sweep_tally import BEST_SHOWN, Tally
-from tune.choose import scored
+from tune.choose import ACCURACY, scored
 
 if TYPE_CHECKING:
     from tune.trial import Trial, TrialResult
@@ -32,12 +32,13 @@ OTHER_LINES = 9 + BEST_SHOWN  # of the picture beside the running trials: headin
 class SweepView:
     """Shows a sweep of `trials` trials of `folds` folds of `epochs` epochs, on standard error.
 
-    A context manager, fed from one thread. Results of an earlier run of a resumed sweep are told by `ended` before the
-    first `started`, so that they do not count as speed.
+    `measure`: the column of the histories that decides. A context manager, fed from one thread. Results of an earlier
+    run of a resumed sweep are told by `ended` before the first `started`, so that they do not count as speed.
     """
 
-    def __init__(self, trials: int, folds: int, epochs: int, *, quiet: bool = False) -> None:
-        self._tally = Tally(trials, folds, epochs)
+    def __init__(self, trials: int, folds: int, epochs: int, *, quiet: bool = False, measure: str = ACCURACY) -> None:
+        self._tally = Tally(trials, folds, epochs, measure=measure)
+        self._measure, self._measure_name = measure, measure.removeprefix("validation_").replace("_", " ")
         self._quiet = quiet
         self._last_line = time.monotonic()
         self._lock = threading.Lock()  # the terminal is drawn by a thread of its own
@@ -107,7 +108,8 @@ class SweepView:
         if not self._tally.best:
             return ""
         best = self._tally.best[0]
-        return f"; best is trial {best.number}, inner validation accuracy {scored(best).accuracy:.3f}"
+        value = scored(best, self._measure).value
+        return f"; best is trial {best.number}, inner validation {self._measure_name} {value:.3f}"
 
     def _picture(self) -> RenderableType:
         with self._lock:
@@ -126,25 +128,25 @@ class SweepView:
         return Group(line, Text(" · ".join(told)))
 
     def _running(self, most: int) -> RenderableType:
-        table = _table("running", "worker", "fold", "epoch", "loss", "accuracy")
+        table = _table("running", "worker", "fold", "epoch", "loss", self._measure_name)
         shown = list(self._tally.running.values())
         for each in shown[:most]:
             done = f"{each.fold + 1}/{self._tally.folds}" if each.fold is not None else "-"
             epoch = f"{each.row['epoch']:.0f}/{self._tally.epochs}" if each.row else "-"
-            loss, accuracy = (_number(each.row, f"validation_{name}") for name in ("loss", "accuracy"))
-            row = (str(each.trial.number), each.worker, done, epoch, loss, accuracy)
+            loss, value = (_number(each.row, name) for name in ("validation_loss", self._measure))
+            row = (str(each.trial.number), each.worker, done, epoch, loss, value)
             table.add_row(*map(Text, row), values_text(each.trial.values))
         if len(shown) > most:
             table.add_row(f"+ {len(shown) - most}", *[""] * 6)
         return table
 
     def _best(self) -> RenderableType:
-        table = _table("best so far", "accuracy", "loss", "weights", "time")
+        table = _table("best so far", self._measure_name, "loss", "weights", "time")
         for each in self._tally.best:
-            score = scored(each)
+            score = scored(each, self._measure)
             row = (
                 str(each.number),
-                f"{score.accuracy:.3f}",
+                f"{score.value:.3f}",
                 f"{score.loss:.3f}",
                 f"{each.n_weights / 1e6:.2f} M",
                 _duration(each.seconds),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from ms2img.tracking.sweeps import TrackedSweep
     from pipelines.sweep_live import SweepView
 
+    Measured = Callable[[TrialResult], tuple[pd.DataFrame, dict[str, float]]]
+
 
 class SweepLog:
-    """Logs trials as they end. When the store no longer answers, says so once and leaves the rest to `finish`."""
+    """Logs trials as they end. When the store no longer answers, says so once and leaves the rest to `finish`.
 
-    def __init__(
-        self, run: TrackedSweep, labels: Labels, tasks: Sequence[FoldTask], warn: Callable[[str], None]
-    ) -> None:
+    `measured`: what is told of a trial, its history and its final numbers.
+    """
+
+    def __init__(self, run: TrackedSweep, measured: Measured, warn: Callable[[str], None]) -> None:
         self._run = run
-        self._labels = labels
-        self._tasks = tasks
+        self._measured = measured
         self._warn = warn
         self._is_away = False
 
@@ -51,30 +53,31 @@ class SweepLog:
     def _log(self, result: TrialResult) -> None:
         if result.number in self._run.logged:
             return
-        curves = [fold_history(fold) for fold in result.folds if fold.history]
+        history, numbers = self._measured(result)
+        numbers = {"n_weights": result.n_weights, "seconds": result.seconds, **numbers}
         self._run.log_trial(
             result.number,
             result.values,
             result.status,
-            pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
-            self._numbers(result),
+            history,
+            {name: float(value) for name, value in numbers.items() if math.isfinite(value)},
             reason=result.reason,
             seconds=result.seconds,
         )
 
-    def _numbers(self, result: TrialResult) -> dict[str, float]:
-        """The trial's row of `tune.record.TRIALS`, as far as it is numbers."""
-        numbers: dict[str, Any] = {"n_weights": result.n_weights, "seconds": result.seconds}
-        if result.status != "failed":
-            validation = scored(result)
-            numbers |= {"validation_accuracy": validation.accuracy, "validation_loss": validation.loss}
-        if result.status == "finished":
-            tables = [
-                fold_predictions(self._labels, task, fold) for task, fold in zip(self._tasks, result.folds, strict=True)
-            ]
-            spread = mean_and_sd(fold_metrics(pd.concat(tables)))
-            numbers |= {name: spread[f"accession_{name}_mean"] for name in ("accuracy", "roc_auc")}
-        return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+
+def of_folds(result: TrialResult, labels: Labels, tasks: Sequence[FoldTask]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """History and numbers of a trial of the CNN: its row of `tune.record.TRIALS`, as far as it is numbers."""
+    curves = [fold_history(fold) for fold in result.folds if fold.history]
+    numbers: dict[str, float] = {}
+    if result.status != "failed":
+        validation = scored(result)
+        numbers |= {"validation_accuracy": validation.value, "validation_loss": validation.loss}
+    if result.status == "finished":
+        tables = [fold_predictions(labels, task, fold) for task, fold in zip(tasks, result.folds, strict=True)]
+        spread = mean_and_sd(fold_metrics(pd.concat(tables)))
+        numbers |= {name: spread[f"accession_{name}_mean"] for name in ("accuracy", "roc_auc")}
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(), numbers
 
 
 class Told:

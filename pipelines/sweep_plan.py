@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,39 +11,11 @@ from ms2img.errors import UsageError
 from ms2img.ms2toimg.crossvalidate import FoldTask, plan_folds
 from pipelines.cohort import Cohort
 from pipelines.registering import fingerprints
-from pipelines.sweep_config import GPU_SHARE, SweepConfig
+from pipelines.sweep_config import SweepConfig
+from pipelines.sweep_nodes import Node, slots
 from tune.memory import memory_requests, plan_trial
 from tune.space import Space
 from tune.trial import Trial
-
-RAY_SHARE = 0.7  # of a machine's free memory that Ray gives to workers, the rest is its object store's
-
-
-@dataclass(frozen=True)
-class Node:
-    """A machine's room for trials; `memory` in bytes."""
-
-    cpus: int
-    gpus: float
-    memory: int
-
-    @classmethod
-    def connected(cls) -> list[Self]:
-        """The machines of the Ray we are connected to."""
-        import ray
-
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return [
-            cls(int(node.get("CPU", 0)), float(node.get("GPU", 0)), int(node.get("memory", 0)))
-            for node in alive
-            if node.get("CPU", 0) >= 1
-        ]
-
-    @classmethod
-    def this_machine(cls) -> Self:
-        """This machine, as a private Ray would see it (but for GPUs, which Ray finds)."""
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return cls(len(os.sched_getaffinity(0)), 0.0, int(RAY_SHARE * free))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +41,11 @@ class SweepPlan:
         )
         tasks = plan_folds(cohort.labels, config.folds, cnn, fit)
         return cls(config, cohort, space, tasks, fingerprints(cohort, tasks), fit.epochs)
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings a trial is: the folds."""
+        return len(self.tasks)
 
     def identity(self) -> dict[str, Any]:
         """What another start of this sweep must agree with."""
@@ -103,25 +79,7 @@ class SweepPlan:
 
     def trial_tasks(self, trial: Trial) -> list[FoldTask]:
         """The folds as this trial trains them."""
-        return plan_folds(self.cohort.labels, self.config.folds, trial.cnn, trial.fit)
-
-    def gpus_per_trial(self, nodes: Sequence[Node]) -> float:
-        """As asked for; else a share of a GPU where there is one."""
-        if self.config.gpus_per_trial is not None:
-            return self.config.gpus_per_trial
-        return GPU_SHARE if any(node.gpus for node in nodes) else 0.0
-
-    def slots(self, nodes: Sequence[Node]) -> int:
-        """Trials at a time by cores, GPUs and ``--concurrent``. `UsageError` when not even one has room."""
-        cpus, gpus = self.config.cpus_per_trial, self.gpus_per_trial(nodes)
-        room = sum(min(node.cpus // cpus, int(node.gpus / gpus + 1e-9) if gpus else node.cpus) for node in nodes)
-        if not room:
-            has = " + ".join(f"{node.cpus} CPUs, {node.gpus:g} GPUs" for node in nodes)
-            raise UsageError(
-                f"a trial takes {cpus} CPUs, {gpus:g} GPUs, but the Ray cluster has {has}; "
-                "lower --cpus-per-trial or --gpus-per-trial"
-            )
-        return min(room, self.config.concurrent or room)
+        return plan_folds(self.cohort.labels, self.config.folds, trial.model, trial.fit)
 
     def requests(self, trials: Sequence[Trial], nodes: Sequence[Node]) -> dict[int, int]:
         """Memory to ask Ray for, by trial number: so much that trials on one machine fit beside each other."""
@@ -136,4 +94,4 @@ class SweepPlan:
 
     def _memory(self, nodes: Sequence[Node]) -> tuple[int, int]:
         """Bytes of the smallest machine, and how many trials it may have at a time."""
-        return min(node.memory for node in nodes), -(-self.slots(nodes) // len(nodes))
+        return min(node.memory for node in nodes), -(-slots(self.config, nodes) // len(nodes))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tune.choose import winner
+from tune.choose import ACCURACY, winner
 
 if TYPE_CHECKING:
     from tune.trial import Trial, TrialResult
@@ -30,10 +30,19 @@ class RunningTrial:
 
 
 class Tally:
-    """Counts of a sweep of `trials` trials of `folds` folds of `epochs` epochs."""
+    """Counts of a sweep of `trials` trials of `folds` folds of `epochs` epochs; the best have most of `measure`."""
 
-    def __init__(self, trials: int, folds: int, epochs: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        trials: int,
+        folds: int,
+        epochs: int,
+        *,
+        measure: str = ACCURACY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.trials, self.folds, self.epochs = trials, folds, epochs
+        self.measure = measure
         self.running: dict[int, RunningTrial] = {}
         self.counts: Counter[str] = Counter()
         self.best: list[TrialResult] = []
@@ -62,7 +71,7 @@ class Tally:
         if result.status == "finished":
             pool, self.best = [*self.best, result], []
             while pool and len(self.best) < BEST_SHOWN:
-                self.best.append(winner(pool))
+                self.best.append(winner(pool, self.measure))
                 pool.remove(self.best[-1])
 
     @property

@@ -33,7 +33,7 @@ def final_training(
     if kept is not None:
         return kept
     cohort = plan.cohort
-    task = plan_refit(cohort.labels, best.folds, trial.cnn, trial.fit)
+    task = plan_refit(cohort.labels, best.folds, trial.model, trial.fit)
     resources = FoldResources(1, plan.config.cpus_per_trial, gpus())
     with Steps(task.fit.epochs, "refit", quiet=quiet) as progress:
         try:

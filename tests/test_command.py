@@ -10,12 +10,13 @@ from typing import Literal
 
 import pytest
 import typer
+from command_lines import parsers
 from pydantic import Field
 
 from ms2img.config import Config
 from ms2img.errors import UsageError
 from pipelines import cli
-from pipelines.command import Output, Result, command
+from pipelines.command import COMMANDS, Output, Result, command, command_group, named
 
 
 class BrewConfig(Config):
@@ -118,14 +119,93 @@ def test_errors_become_one_line_and_a_status(monkeypatch, capsys, error, status,
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.fixture
+def kitchen(monkeypatch):
+    """A command line with a group of two commands."""
+    app = typer.Typer(rich_markup_mode=None)
+    group = command_group(app, "kitchen", "What is brewed and baked.")
+    monkeypatch.setattr("pipelines.command.COMMANDS", dict(COMMANDS))
+    seen: list[BrewConfig] = []
+
+    @command(group, "kitchen brew", BrewConfig, arguments=("bean", "cups"))
+    def _brew(config: BrewConfig, output: Output) -> Result:
+        """Brew one."""
+        seen.append(config)
+        return Result({"grams": config.grams})
+
+    @command(group, "kitchen bake", BrewConfig, arguments=("bean",), is_job=False)
+    def _bake(config: BrewConfig, output: Output) -> Result:
+        """Bake one."""
+        return Result({})
+
+    monkeypatch.setattr(cli, "app", app)
+    return seen
+
+
+def test_a_command_of_a_group_is_two_words_and_all_else_as_any_command(kitchen, tmp_path, capsys):
+    (tmp_path / "brew.yaml").write_text("bean: arabica\ngrams: 20\n")
+    assert cli.main(["kitchen", "brew", "--config", str(tmp_path / "brew.yaml"), "--roast=dark", "--json"]) == 0
+    assert kitchen == [BrewConfig(bean="arabica", grams=20, roast="dark")]
+    assert json.loads(capsys.readouterr().out) == {"grams": 20.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["kitchen", "brew"], "ms2img kitchen brew: BEAN is missing; see 'ms2img kitchen brew --help'"),
+        (["kitchen", "brwe", "x"], "No such command 'kitchen brwe'; did you mean 'kitchen brew'?"),
+        (["kitchen", "brew", "x", "--gram", "3"], "No such option: --gram.*--grams"),
+        (["kitchem", "brew"], "No such command 'kitchem'"),
+    ],
+)
+def test_wrong_usage_of_a_group_names_the_command_as_it_is_typed(kitchen, capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    _, err = capsys.readouterr()
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err), err
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["kitchen"], 2), (["kitchen", "--help"], 0)])
+def test_a_group_alone_lists_its_commands(kitchen, capsys, arguments, status):
+    assert cli.main(arguments) == status
+    told = capsys.readouterr().out
+    assert re.search(r"Usage: ms2img kitchen .*What is brewed and baked\..*bake +Bake one\.", told.replace("\n", " "))
+    assert not kitchen
+
+
+def test_what_a_command_line_names():
+    assert named(["train", "x"]) == "train"
+    assert named(["massformer", "sweep", "x"]) == "massformer sweep"
+    assert named(["massformer"]) is None
+    assert named(["massformer", "train-x"]) is None
+    assert named([]) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["sweep", "x"], "add --resume to the same command to go on"),
+        (["massformer", "sweep", "x"], "add --resume to the same command to go on"),
+        (["massformer", "sweep", "x", "--resume"], "run the same command again to go on"),
+        (["massformer", "prepare", "sweep"], "run the same command again to go on"),
+    ],
+)
+def test_an_interruption_says_how_to_go_on(monkeypatch, capsys, given, told):
+    def interrupted(arguments: object) -> Result:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "invoke", interrupted)
+    assert cli.main(given) == 130
+    assert capsys.readouterr().err == f"ms2img: interrupted; {told}\n"
+
+
 def test_every_option_of_every_command_has_help_and_is_fast_to_ask():
     listing = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import pipelines.cli"], capture_output=True, text=True
     )
     loaded = {line.rsplit("|", 1)[-1].strip() for line in listing.stderr.splitlines()}
     assert not loaded & {"ray", "torch", "mlflow", "sklearn", "matplotlib", "numba", "rdkit"}
-    group = typer.main.get_command(cli.app)
-    for name, each in group.commands.items():
+    for name, each in parsers(cli.app).items():
         assert each.help, name
         for parameter in each.params:
             assert parameter.help, f"{name}: {parameter.name}"

@@ -8,14 +8,16 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import typer
+from command_lines import parsers
 from packaging.requirements import Requirement
 
 from pipelines import cli
+from pipelines.command import named
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-COMMANDS = typer.main.get_command(cli.app).commands
+COMMANDS = parsers(cli.app)
+GROUPS = {name.split()[0] for name in COMMANDS if " " in name}
 
 
 def typed_commands(page: Path) -> list[list[str]]:
@@ -39,10 +41,11 @@ def _submitted(words: list[str]) -> list[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_and_option_in_a_document_exists(page):
-    for _, name, *words in typed_commands(page):
-        if name.startswith("-"):
+    for _, *words in typed_commands(page):
+        if words[0].startswith("-") or (words[0] in GROUPS and words[1:2] in ([], ["--help"])):
             continue
-        assert name in COMMANDS, f"{page.name}: ms2img {name}"
+        name = named(words)
+        assert name is not None, f"{page.name}: ms2img {' '.join(words)}"
         known = {option for parameter in COMMANDS[name].params for option in parameter.opts + parameter.secondary_opts}
         for word in words:
             if word.startswith("--"):
@@ -57,9 +60,14 @@ def test_every_relative_link_leads_somewhere(page):
 
 
 def test_every_command_is_in_the_readme():
-    shown = {words[1] for words in typed_commands(ROOT / "README.md")}
+    """Those of a group are on the group's page, and the readme leads there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = {named(words[1:]) for words in typed_commands(ROOT / "README.md")}
+    for group in GROUPS:
+        shown |= {named(words[1:]) for words in typed_commands(ROOT / "docs" / f"{group}.md")}
+        assert f"(docs/{group}.md)" in readme
     assert set(COMMANDS) - shown <= {"demo"}  # make demo
-    assert "make demo" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make demo" in readme
 
 
 def test_every_declared_package_is_pinned_and_explained():

@@ -15,7 +15,7 @@ from ms2img.io.storage import folder
 from pipelines.sweep_plan import SweepPlan
 from tune.ledger import FORMAT, SWEEP_NAME, Entry, Ledger
 from tune.schedule import make_scheduler, rungs
-from tune.trainable import ACCURACY, EPOCHS
+from tune.trainable import EPOCHS, SCORE
 from tune.worker import Cohort, TrialRun
 
 N_EPOCHS = 6
@@ -49,7 +49,7 @@ def run_of(plan: SweepPlan, ledger: Ledger, *, strike_after: int | None = None, 
 
     cohort = Cohort(plan.cohort.images, plan.cohort.labels.target, plan.tasks)
     return TrialRun(
-        cohort, ledger, 1, trial.values, trial.cnn, trial.fit, checkpoint_seconds=seconds, on_epoch=on_epoch
+        cohort, ledger, 1, trial.values, trial.model, trial.fit, checkpoint_seconds=seconds, on_epoch=on_epoch
     )
 
 
@@ -195,7 +195,7 @@ def test_a_resumed_scheduler_decides_as_the_undisturbed_one(scheduler, scores, c
             entries.append(entry)
             active.on_trial_add(None, trial)
             for step, score in zip(steps, of_trial, strict=True):
-                result = {EPOCHS: step, ACCURACY: score / 10}
+                result = {EPOCHS: step, SCORE: score / 10}
                 if step == 9:
                     answer = "STOP"  # its end: Tune asks no more
                     active.on_trial_complete(None, trial, result)

@@ -167,6 +167,12 @@ def test_listing_tells_versions_apart(store: Store, registered: tuple[Registrati
         "run_id": version.run_id,
         "created": rows[0]["created"],
         "promoted": {},
+        "system": "ms2toimg",
+        "library": "",
+        "kind": "",
+        "cosine_mean": None,
+        "cosine_sd": None,
+        "parent": "",
     }
     assert pd.Timestamp(rows[0]["created"]).timestamp() == version.creation_timestamp // 1000
     assert {row.name for row in list_models(store)} >= {"ms2img-dpph"}

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from ms2img.errors import UsageError
 from ms2img.ms2toimg.cnn import network_of
+from tune.family import CNN
 from tune.parameter import Choice, Grid, Interval, read_parameter
-from tune.space import Space, searchable
+from tune.space import Space
 
 PAPER, WIDE = Space.load("paper"), Space.load("wide")
 
@@ -220,8 +221,8 @@ def test_an_unknown_space_names_the_nearest() -> None:
 
 
 def test_what_may_be_searched_leaves_out_what_a_sweep_fixes() -> None:
-    assert {"filters", "shift", "batch_size", "weight_decay"} <= set(searchable())
-    assert not {"epochs", "seed", "threads", "precision", "device", "micro_batch"} & set(searchable())
+    assert {"filters", "shift", "batch_size", "weight_decay"} <= set(CNN.searchable())
+    assert not {"epochs", "seed", "threads", "precision", "device", "micro_batch"} & set(CNN.searchable())
 
 
 @pytest.mark.parametrize(

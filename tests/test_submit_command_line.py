@@ -22,8 +22,9 @@ from pipelines.submission.travel import LARGEST, prepare
 OUT = "s3://lab/out"
 #: Options of any text that name no place; whoever adds one says here, or by a mark, what it is.
 NO_PLACES = {
-    "assay", "kinds", "max_failures", "model", "models", "name", "reason", "representation", "resolution", "sample",
-    "sigma_mz", "size", "task",
+    "adduct", "adducts", "assay", "cells", "elements", "energy", "instrument_type", "kinds", "max_failures", "model",
+    "models", "ms_levels", "name", "reason", "representation", "resolution", "sample", "seeds", "sigma_mz", "size",
+    "task",
 }  # fmt: skip
 
 
@@ -59,6 +60,15 @@ def test_a_sheet_of_addresses_travels_and_is_rewritten(here):
     found = trip("convert", "good.csv", OUT, "--size", "75x70", "--json")
     assert found.words == ("convert", "inputs/good.csv", OUT, "--size=75x70", "--json")
     assert found.files == {"inputs/good.csv": (here / "good.csv").read_bytes()}
+
+
+def test_a_command_of_a_group_travels_by_both_its_words(here):
+    (here / "space.yaml").write_text("base: paper\nparameters: {dropout: {float: [0.0, 0.5]}}\n")
+    words = ["massformer", "sweep", "s3://lab/library", "--model", "fp", "--space", "space.yaml", "--out", OUT]
+    found = trip(*words)
+    assert found.words[:3] == ("massformer", "sweep", "s3://lab/library")
+    assert set(found.words[3:]) == {"--model=fp", "--space=inputs/space.yaml", f"--out={OUT}"}
+    assert found.files.keys() == {"inputs/space.yaml"}
 
 
 def test_two_files_of_one_name_stay_apart(here):
@@ -126,6 +136,11 @@ def test_what_is_below_a_shared_folder_stays_there(here):
         (["convert", "good.csv", OUT, "--sise", "75x70"], "No such option.*--sise"),
         (["covert", "good.csv", OUT], "No such command .*covert"),
         (["--json", "convert"], "stands where a command is expected"),
+        (["massformer"], "nothing stands where a command is expected: ms2img submit .* -- massformer COMMAND"),
+        (["massformer", "--json"], "'--json' stands where a command is expected: .* -- massformer COMMAND"),
+        (["massformer", "swep", "s3://lab/l"], "No such command 'massformer swep'"),
+        (["massformer", "sweep", "library", "--model=fp", f"--out={OUT}"], "LIBRARY library: there is no such file"),
+        (["massformer", "sweep", "s3://lab/l", "--model=fp"], "--out is missing: .*massformer-sweep-fp"),
         (["submit", "--", "convert"], "ms2img submit runs on this machine"),
         (["jobs", "list"], "ms2img jobs runs on this machine"),
         (["train", "images", "--samples", "good.csv", "--assay", "dpph"], "IMAGES images: is a folder of this machine"),

@@ -17,32 +17,34 @@ from ms2img.errors import JobError
 from ms2img.learn.metrics import binary_metrics
 from ms2img.ms2toimg.crossvalidate import FoldResult, FoldTask
 from ms2img.ms2toimg.labels import Labels
+from tune.forms import SplitResult
 from tune.trial import TrialResult
 
+ACCURACY = "validation_accuracy"  # what decides between CNNs
 DECIMALS = 12  # scores that differ by less are equal: sums of fractions are not exact
 
 
 class Score(NamedTuple):
-    """What a choice looks at: accuracy (higher is better), then loss (lower is better)."""
+    """What a choice looks at: the value of a measure (higher is better), then the loss (lower is better)."""
 
-    accuracy: float
+    value: float
     loss: float
 
 
-def validation_score(fold: FoldResult) -> Score:
-    """Accuracy and loss of the fold's inner validation part at its best epoch."""
+def validation_score(fold: FoldResult | SplitResult, measure: str = ACCURACY) -> Score:
+    """Measure (a column of the history) and loss of the fold's inner validation part at its best epoch."""
     [best] = [row for row in fold.history if row["epoch"] == fold.best_epoch]
-    return Score(best["validation_accuracy"], best["validation_loss"])
+    return Score(best[measure], best["validation_loss"])
 
 
-def scored(result: TrialResult) -> Score:
-    """Mean inner validation accuracy and loss over the trial's folds."""
-    return _mean([validation_score(fold) for fold in result.folds])
+def scored(result: TrialResult, measure: str = ACCURACY) -> Score:
+    """Mean inner validation measure and loss over the trial's folds."""
+    return _mean([validation_score(fold, measure) for fold in result.folds])
 
 
-def winner(results: Sequence[TrialResult]) -> TrialResult:
-    """The finished trial with the highest mean inner validation accuracy. `JobError` when none finished."""
-    return min(finished(results), key=lambda result: _rank(scored(result), result))
+def winner(results: Sequence[TrialResult], measure: str = ACCURACY) -> TrialResult:
+    """The finished trial with the highest mean inner validation measure. `JobError` when none finished."""
+    return min(finished(results), key=lambda result: _rank(scored(result, measure), result))
 
 
 def nested(results: Sequence[TrialResult]) -> list[int]:
@@ -99,4 +101,4 @@ def _mean(scores: Sequence[Score]) -> Score:
 
 def _rank(score: Score, result: TrialResult) -> tuple[float, float, int, int]:
     """The lowest is the best."""
-    return (-round(score.accuracy, DECIMALS), round(score.loss, DECIMALS), result.n_weights, result.number)
+    return (-round(score.value, DECIMALS), round(score.loss, DECIMALS), result.n_weights, result.number)

@@ -72,7 +72,7 @@ def measure_speed(images: np.ndarray, config: FitConfig, probes: Sequence[CnnCon
 def trial_seconds(trial: Trial, speed: Speed, folds: Sequence[Fold], height: int, width: int) -> float:
     """Predicted seconds to train the trial on all folds, one after another."""
     with torch.device("meta"):
-        network = network_of(trial.cnn, height, width)
+        network = network_of(trial.model, height, width)
     batch = trial.fit.batch_size
     step = speed.seconds(step_cost(network, height, width, batch))
     if Augmentation.of(trial.fit) is not None:

@@ -13,7 +13,6 @@ The driver alone writes trials; the worker that trains a trial writes its folds 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +24,8 @@ from torch import Tensor
 from ms2img.errors import JobError, UsageError
 from ms2img.io.storage import Folder
 from ms2img.learn.checkpoint import TrainingState
-from ms2img.ms2toimg.crossvalidate import FoldResult, result_from_json, result_to_json
+from tune.forms import FOLDS
+from tune.training import Form
 from tune.trial import Status, TrialResult
 
 SWEEP_NAME = "sweep.json"
@@ -40,8 +40,9 @@ class Entry:
     """``trial.json``. `status` None: running, or waiting to go on.
 
     `lasting`: whether a failure would come again, as a loss that is not finite does and a killed worker does not.
-    `rungs`: what the scheduler was told, in order: ``epochs``, ``accuracy`` and ``loss`` (means over the folds of the
-    inner validation part), ``at``. `folds`: of a stopped trial its histories. Times are the sweep's, in seconds.
+    `rungs`: what the scheduler was told, in order: ``epochs``, ``accuracy`` (the score that decides, whatever it is of)
+    and ``loss`` (means over the folds of the inner validation part), ``at``. `folds`: of a stopped trial its histories.
+    Times are the sweep's, in seconds.
     """
 
     number: int
@@ -70,12 +71,13 @@ class Entry:
 class Ledger:
     """The ledger in a folder (local or S3).
 
-    `notice` is told, once, of a damaged file: what it held is then done again.
+    `notice` is told, once, of a damaged file: what it held is then done again. `form`: of the results it keeps.
     """
 
-    def __init__(self, out: Folder, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, out: Folder, notice: Callable[[str], None] = lambda _: None, form: Form = FOLDS) -> None:
         self.out = out
         self.notice = notice
+        self._form = form
         self._damaged: set[str] = set()
 
     def about(self) -> dict[str, Any] | None:
@@ -135,7 +137,7 @@ class Ledger:
 
     def result(self, entry: Entry, folds: int) -> TrialResult:
         """The result of a trial that has ended. `JobError` when the folds of a finished one are not all here."""
-        kept = [result_from_json(told) for told in entry.folds] or self._folds(entry, folds)
+        kept = [self._form.from_json(told) for told in entry.folds] or self._folds(entry, folds)
         if entry.status is None or (entry.status == "finished" and None in kept):
             raise JobError(
                 f"{self.out.location}: trial {entry.number} has not ended here; can all machines reach this folder?"
@@ -152,17 +154,16 @@ class Ledger:
             ended=entry.ended,
         )
 
-    def fold(self, number: int, fold: int, values: Mapping[str, Any]) -> FoldResult | None:
-        """A finished fold of the trial with these values; None where there is none that counts."""
+    def fold(self, number: int, fold: int, values: Mapping[str, Any]) -> Any:
+        """The result of a finished fold of the trial with these values; None where there is none that counts."""
         name = f"{_trial(number)}/fold{fold}.json"
         content = self.out.read(name)
         if content is None:
             return None
         try:
             told = json.loads(content)
-            result = result_from_json(told["result"])
-            sound = told["values"] == dict(values) and result.history[-1]["epoch"] >= result.best_epoch > 0
-            sound = sound and all(math.isfinite(each) for each in result.probability)
+            result = self._form.from_json(told["result"])
+            sound = told["values"] == dict(values) and self._form.is_sound(result)
         except (ValueError, TypeError, LookupError):
             sound = False
         if not sound:
@@ -170,10 +171,10 @@ class Ledger:
             return None
         return result
 
-    def write_fold(self, number: int, result: FoldResult, values: Mapping[str, Any]) -> None:
+    def write_fold(self, number: int, result: Any, values: Mapping[str, Any]) -> None:
         """A fold is finished: write its result, then remove its state."""
         name = f"{_trial(number)}/fold{result.fold}"
-        self.out.write(f"{name}.json", _json({"values": dict(values), "result": result_to_json(result)}))
+        self.out.write(f"{name}.json", _json({"values": dict(values), "result": self._form.to_json(result)}))
         self.out.delete([name + STATE_SUFFIX])
 
     def save_state(self, number: int, fold: int, state: TrainingState, scratch: str | Path) -> None:
@@ -202,7 +203,7 @@ class Ledger:
         names = self.out.names(f"{_trial(number)}/fold")
         self.out.delete([name for name in names if name.endswith(STATE_SUFFIX)])
 
-    def refit(self, number: int) -> tuple[FoldResult, dict[str, Tensor]] | None:
+    def refit(self, number: int) -> tuple[Any, dict[str, Tensor]] | None:
         """Result and weights of the final training of this trial; None where there is none."""
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -211,17 +212,17 @@ class Ledger:
         if told.get("trial") != number or weights is None:
             return None
         try:
-            return result_from_json(told["result"]), load(weights)
+            return self._form.from_json(told["result"]), load(weights)
         except (SafetensorError, ValueError, TypeError, LookupError):
             self._tell_damaged(WEIGHTS_NAME, "the winner is trained again")
             return None
 
-    def write_refit(self, number: int, result: FoldResult, weights: Mapping[str, Tensor]) -> None:
+    def write_refit(self, number: int, result: Any, weights: Mapping[str, Tensor]) -> None:
         """Keep the final training of a trial: the weights first, then the result that makes them count."""
         from safetensors.torch import save
 
         self.out.write(WEIGHTS_NAME, save({name: value.contiguous() for name, value in weights.items()}))
-        self.out.write(REFIT_NAME, _json({"trial": number, "result": result_to_json(result)}))
+        self.out.write(REFIT_NAME, _json({"trial": number, "result": self._form.to_json(result)}))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A small file beside the trials; empty where there is none, or a damaged one, which is told."""
@@ -241,7 +242,7 @@ class Ledger:
             self._damaged.add(name)
             self.notice(f"{self.out.location}: {name} is damaged; {then}")
 
-    def _folds(self, entry: Entry, folds: int) -> list[FoldResult | None]:
+    def _folds(self, entry: Entry, folds: int) -> list[Any]:
         return [self.fold(entry.number, index, entry.values) for index in range(folds)]
 
 

@@ -1,4 +1,4 @@
-"""Optuna as the searcher: a trial's values follow from the seed, its number, and the trials that have ended."""
+"""Optuna as the searcher, or chance: a trial's values follow from seed, number, and the trials that have ended."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from tune.ledger import Entry
 from tune.recorder import Recorder, Unpickled, closing
+from tune.settings import Proposing
 from tune.space import Space
-from tune.trainable import ACCURACY
+from tune.trainable import SCORE
 from tune.trial import Trial
 
 Propose = Callable[[int, Mapping[str, Any]], Trial]
@@ -27,7 +28,7 @@ def propose_values(space: Space, seed: int, number: int, ended: Iterable[Entry])
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    search = OptunaSearch(OptunaSearch.convert_search_space(space.to_ray()), metric=ACCURACY, mode="max", seed=drawn)
+    search = OptunaSearch(OptunaSearch.convert_search_space(space.to_ray()), metric=SCORE, mode="max", seed=drawn)
     for entry in ended:
         score = entry.rungs[-1]["accuracy"] if entry.rungs else 0.0
         search.add_evaluated_point(entry.values, score, error=entry.status == "failed")
@@ -42,17 +43,13 @@ class Proposals(Unpickled, Searcher):
 
     def __init__(
         self,
-        space: Space,
-        seed: int,
-        trials: int,
+        proposing: Proposing,
         recorder: Recorder,
         propose: Propose,
         describe: Callable[[Trial], dict[str, Any]],
     ) -> None:
-        super().__init__(metric=ACCURACY, mode="max")
-        self._space = space
-        self._seed = seed
-        self._trials = trials
+        super().__init__(metric=SCORE, mode="max")
+        self._proposing = proposing
         self._recorder = recorder
         self._propose = propose
         self._describe = describe
@@ -68,13 +65,24 @@ class Proposals(Unpickled, Searcher):
         if self._left:
             entry = self._left.pop(0)
             return {"trial": self._describe(self._propose(entry.number, entry.values))}
-        while (number := self._recorder.next_number()) < self._trials:
-            trial = self._propose(number, propose_values(self._space, self._seed, number, self._recorder.ended()))
+        proposing = self._proposing
+        while self._recorder.seconds() < proposing.max_seconds:
+            number = self._recorder.next_number()
+            if number >= proposing.trials:
+                break
+            trial = self._propose(number, self._values(number))
             if trial.refused is None:
                 self._recorder.begin(number, trial.values, trial.n_weights, clear=True)
                 return {"trial": self._describe(trial)}
             self._recorder.refuse(trial)
         return str(Searcher.FINISHED)
+
+    def _values(self, number: int) -> dict[str, Any]:
+        """Of a trial that is to be begun."""
+        space, seed = self._proposing.space, self._proposing.seed
+        if self._proposing.random:
+            return space.sample(seed, number)
+        return propose_values(space, seed, number, self._recorder.ended())
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """See `ray.tune.search.Searcher`; the ledger knows it already."""

@@ -125,7 +125,7 @@ def sweep_record(
             "trial": best.number,
             "values": best.values,
             "n_weights": best.n_weights,
-            "validation_accuracy": validation.accuracy,
+            "validation_accuracy": validation.value,
             "validation_loss": validation.loss,
             **outer[best.number],
         },

@@ -13,7 +13,7 @@ from ray.tune import Callback
 
 from ms2img.errors import JobError, Ms2imgError
 from tune.ledger import Entry, Ledger
-from tune.trainable import ACCURACY, EPOCHS, LOSS
+from tune.trainable import EPOCHS, LOSS, SCORE
 from tune.trial import Trial
 
 Tell = Callable[[tuple[str, Any]], None]
@@ -68,6 +68,10 @@ class Recorder:
         """The number of the next trial that is proposed."""
         return next(number for number in itertools.count() if number not in self._entries)
 
+    def seconds(self) -> float:
+        """The sweep's time: since its first start, without the gaps between its runs."""
+        return self._offset + time.monotonic()
+
     def close(self) -> None:
         """Record nothing from here on."""
         with self._lock:
@@ -88,7 +92,7 @@ class Recorder:
         if entry is None:
             if clear:
                 self._ledger.clear(number)
-            entry = Entry(number, dict(values), n_weights, started=self._now())
+            entry = Entry(number, dict(values), n_weights, started=self.seconds())
             self._keep(entry)
         return entry
 
@@ -105,17 +109,17 @@ class Recorder:
         if "failed" in result:
             self._end(entry, "failed", result["failed"])
             return
-        epochs, folds = result[EPOCHS], result["folds"]
+        epochs = result[EPOCHS]
         entry.seconds = result["seconds"]
         if not entry.rungs or entry.rungs[-1][EPOCHS] < epochs:
-            rung = {EPOCHS: epochs, "accuracy": result[ACCURACY], "loss": result[LOSS], "at": self._now()}
+            rung = {EPOCHS: epochs, "accuracy": result[SCORE], "loss": result[LOSS], "at": self.seconds()}
             entry.rungs.append(rung)
         if not result["done"]:
             self._keep(entry)
-        elif all(fold["probability"] for fold in folds):
+        elif result["finished"]:
             self._end(entry, "finished")
         else:
-            entry.folds = folds
+            entry.folds = result["folds"]
             self._end(entry, "stopped")
 
     def failed(self, number: int, reason: str, times: int) -> None:
@@ -134,7 +138,7 @@ class Recorder:
         return True
 
     def _end(self, entry: Entry, status: Any, reason: str | None = None) -> None:
-        entry.status, entry.reason, entry.ended = status, reason, self._now()
+        entry.status, entry.reason, entry.ended = status, reason, self.seconds()
         self._keep(entry)
         self._ledger.drop_states(entry.number)
         self._tell(("ended", entry))
@@ -145,9 +149,6 @@ class Recorder:
                 raise Closed
             self._entries[entry.number] = entry
             self._ledger.write_entry(entry)
-
-    def _now(self) -> float:
-        return self._offset + time.monotonic()
 
 
 class Unpickled:

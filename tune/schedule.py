@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from tune.ledger import Entry
-from tune.trainable import ACCURACY, EPOCHS
+from tune.trainable import EPOCHS, SCORE
 
 Scheduler = Literal["fifo", "asha", "median"]
 REDUCTION = 3  # a rung lets the best third go on (ours)
@@ -40,7 +40,7 @@ def make_scheduler(scheduler: Scheduler, epochs: int, told: Sequence[Entry]) -> 
     elif scheduler == "asha":
         inner = AsyncHyperBandScheduler(
             time_attr=EPOCHS,
-            metric=ACCURACY,
+            metric=SCORE,
             mode="max",
             max_t=epochs,
             grace_period=rungs(scheduler, epochs)[0],
@@ -49,7 +49,7 @@ def make_scheduler(scheduler: Scheduler, epochs: int, told: Sequence[Entry]) -> 
     else:
         inner = MedianStoppingRule(
             time_attr=EPOCHS,
-            metric=ACCURACY,
+            metric=SCORE,
             mode="max",
             grace_period=rungs(scheduler, epochs)[0],
             min_samples_required=MEDIAN_TRIALS,
@@ -104,7 +104,7 @@ class ResumedScheduler(FIFOScheduler):
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """See `TrialScheduler`; of a failed trial, which has no score, the schedulers are not told."""
-        if ACCURACY in result:
+        if SCORE in result:
             self._inner.on_trial_complete(tune_controller, trial, result)
 
     def let_go(self) -> None:
@@ -118,4 +118,4 @@ class ResumedScheduler(FIFOScheduler):
 
 
 def _as_result(rung: dict[str, float]) -> dict[str, float]:
-    return {EPOCHS: rung["epochs"], ACCURACY: rung["accuracy"]}
+    return {EPOCHS: rung["epochs"], SCORE: rung["accuracy"]}

@@ -23,7 +23,7 @@ from tune.settings import Listener, Proposing, Search, Spent, described
 from tune.trial import Trial
 
 if TYPE_CHECKING:
-    from tune.worker import Cohort
+    from tune.training import Subject
 
 LOOK_SECONDS = 0.1  # between two looks at Ray's processes while nothing happens (ours)
 FETCH_SECONDS = 0.25  # between two looks at the board (ours)
@@ -45,7 +45,7 @@ TUNE_ENVIRONMENT = {
 
 def run_search(
     trials: Sequence[Trial] | Proposing,
-    cohort: Cohort,
+    subject: Subject,
     ledger: Ledger,
     search: Search,
     listener: Listener,
@@ -55,7 +55,7 @@ def run_search(
     Parameters
     ----------
     trials: all trials of the sweep, in order; or how they are proposed.
-    cohort: goes to Ray's shared memory once.
+    subject: what they learn from; goes to Ray's shared memory once.
 
     Whatever ends this call early, the ledger holds what was done, and another call goes on from there. A trial that
     fails is recorded as failed; raises `JobError` when the job cannot go on (Ray is gone, the ledger's disk is full).
@@ -63,7 +63,7 @@ def run_search(
     started = time.monotonic()
     for name, value in TUNE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    run = _Run(trials, cohort, ledger, search, listener)
+    run = _Run(trials, subject, ledger, search, listener)
     try:
         run.follow()
     finally:
@@ -75,7 +75,7 @@ class _Run:
     """Ray Tune in a thread of its own: it blocks, and would wait for a dead Ray for ever."""
 
     def __init__(
-        self, trials: Sequence[Trial] | Proposing, cohort: Cohort, ledger: Ledger, search: Search, listener: Listener
+        self, trials: Sequence[Trial] | Proposing, subject: Subject, ledger: Ledger, search: Search, listener: Listener
     ) -> None:
         import ray
 
@@ -87,12 +87,12 @@ class _Run:
         # Proposed trials are added by Tune's thread as they come.
         self._by_number = {} if isinstance(trials, Proposing) else {trial.number: trial for trial in trials}
         self._search, self._ledger, self._listener = search, ledger, listener
-        self._folds = len(cohort.tasks)
+        self._folds = subject.trainings
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._recorder = Recorder(ledger, self._folds, self._queue.put)
         self._board = ray.remote(num_cpus=0, **beside_driver())(Board).remote()
         self._job = Job(
-            cohort=ray.put(cohort),
+            subject=ray.put(subject),
             board=self._board,
             location=ledger.out.location,
             rungs=rungs(search.scheduler, search.epochs),
@@ -176,6 +176,8 @@ class _Run:
         if self._proposing is not None:
             for entry in self._recorder.unfinished():
                 self._recorder.gave_up(entry.number, MAX_FAILURES)
+            if self._recorder.seconds() >= self._proposing.max_seconds:
+                return len(self._recorder.unfinished())
             return self._proposing.trials - len(self._recorder.ended())
         return len(self._waiting())
 
@@ -240,14 +242,7 @@ class _Run:
             trial = self._by_number[number] = proposing.propose(number, values)
             return trial
 
-        searcher = Proposals(
-            proposing.space,
-            proposing.seed,
-            proposing.trials,
-            self._recorder,
-            propose,
-            lambda trial: described(trial, self._search),
-        )
+        searcher = Proposals(proposing, self._recorder, propose, lambda trial: described(trial, self._search))
         return {}, {"search_alg": searcher, "num_samples": left}
 
     def _raise(self, error: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,15 +49,17 @@ class Search:
 
 @dataclass(frozen=True)
 class Proposing:
-    """A search by Optuna, in which `trials` trials are made one after the other.
+    """A search in which `trials` trials are made one after the other, by Optuna or (`random`) by chance.
 
-    `propose` makes a trial of its number and values.
+    `propose` makes a trial of its number and values. `max_seconds`: of the sweep's own time, after which none is begun.
     """
 
     space: Space
     seed: int
     trials: int
     propose: Callable[[int, Mapping[str, Any]], Trial]
+    max_seconds: float = math.inf
+    random: bool = False
 
 
 @dataclass
@@ -73,7 +76,7 @@ def described(trial: Trial, search: Search) -> dict[str, Any]:
         "number": trial.number,
         "values": trial.values,
         "n_weights": trial.n_weights,
-        "cnn": trial.cnn.to_dict(),
+        "model": trial.model.to_dict(),
         "fit": trial.fit.to_dict(),
         "cpus": search.cpus_per_trial,
         "gpus": search.gpus_per_trial,

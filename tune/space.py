@@ -1,14 +1,14 @@
 """A search space: which hyper-parameters are tried, over which values, and the configuration of each trial.
 
 A space is a YAML file: ``base`` (the preset for all that is not searched) and ``parameters``, a name each of a field of
-`CnnConfig` or `FitConfig`. ``tune/spaces`` holds ours.
+the model's settings or of `FitConfig`. ``tune/spaces`` holds ours.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,44 +17,46 @@ import numpy as np
 from ms2img.config import load_yaml
 from ms2img.errors import UsageError
 from ms2img.learn.fit_config import FitConfig
-from ms2img.ms2toimg.cnn import PRESETS, TRAINING, CnnConfig
+from tune.family import CNN, Family, names
 from tune.parameter import Parameter, read_parameter
 
 FOLDER = Path(__file__).parent / "spaces"
 KEYS = ("base", "parameters")
-#: Fields that the command, the machine or the prediction of memory decides, the same for every trial.
-NOT_SEARCHED = ("epochs", "patience", "seed", "threads", "precision", "device", "micro_batch")
 
 
 @dataclass(frozen=True)
 class Space:
-    """What a sweep chooses from. `name`: "paper", "wide" or the file's name; `base`: a key of `PRESETS`."""
+    """What a sweep chooses from.
+
+    `name`: that of one of ours, or the file's; `base`: a preset of the `family`, the kind of model that is searched.
+    """
 
     name: str
     base: str
     parameters: Mapping[str, Parameter]
+    family: Family = CNN
 
     @classmethod
-    def load(cls, name_or_path: str) -> Self:
+    def load(cls, name_or_path: str, family: Family = CNN) -> Self:
         """One of our spaces by name, or a YAML file. Raises `UsageError` naming file, parameter and what is right."""
-        ours = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
-        if name_or_path in ours:
-            return cls.parse(name_or_path, load_yaml(ours[name_or_path]), source=f"space {name_or_path}")
+        if name_or_path in family.spaces:
+            content = load_yaml(FOLDER / f"{name_or_path}.yaml")
+            return cls.parse(name_or_path, content, source=f"space {name_or_path}", family=family)
         path = Path(name_or_path)
         if path.suffix not in (".yaml", ".yml") and not path.is_file():
-            near = difflib.get_close_matches(name_or_path, ours, n=1, cutoff=0.0)[0]
-            known = ", ".join(ours)
+            near = difflib.get_close_matches(name_or_path, family.spaces, n=1, cutoff=0.0)[0]
+            known = ", ".join(family.spaces)
             raise UsageError(f"space '{name_or_path}': neither one of {known} nor a YAML file; did you mean '{near}'?")
-        return cls.parse(path.name, load_yaml(path), source=name_or_path)
+        return cls.parse(path.name, load_yaml(path), source=name_or_path, family=family)
 
     @classmethod
-    def parse(cls, name: str, content: Mapping[str, Any], *, source: str) -> Self:
+    def parse(cls, name: str, content: Mapping[str, Any], *, source: str, family: Family = CNN) -> Self:
         """The space that the content of a file describes; `source` names the file in a `UsageError`."""
         for key in content:
             _require_known(key, KEYS, f"{source}: unknown key")
-        base = content.get("base", "paper")
-        if base not in list(PRESETS):
-            raise UsageError(f"{source}: base: {base!r}; expected one of {', '.join(PRESETS)}")
+        base = content.get("base", next(iter(family.presets)))
+        if base not in list(family.presets):
+            raise UsageError(f"{source}: base: {base!r}; expected one of {', '.join(family.presets)}")
         told = content.get("parameters")
         if not isinstance(told, Mapping) or not told:
             raise UsageError(
@@ -62,14 +64,14 @@ class Space:
             )
         parameters = {}
         for parameter, description in told.items():
-            if parameter in NOT_SEARCHED:
+            if parameter in family.fixed:
                 raise UsageError(f"{source}: {parameter}: is the same for all trials of a sweep, so it is not searched")
-            _require_known(parameter, searchable(), f"{source}: unknown parameter")
+            _require_known(parameter, family.searchable(), f"{source}: unknown parameter")
             try:
                 parameters[parameter] = read_parameter(description)
             except UsageError as error:
                 raise UsageError(f"{source}: {parameter}: {error}") from None
-        space = cls(name, base, parameters)
+        space = cls(name, base, parameters, family)
         space._require_accepted(source)
         return space
 
@@ -95,24 +97,25 @@ class Space:
         threads: int | None = None,
         precision: str = "auto",
         device: str = "auto",
-    ) -> tuple[CnnConfig, FitConfig]:
-        """Network and training of a trial: the base preset with `values`, and what all trials share.
+    ) -> tuple[Any, FitConfig]:
+        """Model and training of a trial: the base preset with `values`, and what all trials share.
 
-        `epochs`: None for the preset's. Raises `UsageError` for a value the configs refuse.
+        The model's settings are of the family's own class. `epochs`: None for the preset's. Raises `UsageError` for a
+        value the settings refuse.
         """
-        cnn, fit = PRESETS[self.base], TRAINING[self.base]
-        network, training = _names(CnnConfig), _names(FitConfig)
+        model, fit = self.family.presets[self.base]
+        of_model, of_training = names(model), names(fit)
         return (
-            replace(cnn, **{name: value for name, value in values.items() if name in network}),
+            replace(model, **{name: value for name, value in values.items() if name in of_model}),
             replace(
                 fit,
                 epochs=epochs if epochs is not None else fit.epochs,
-                patience=None,  # the scheduler decides who stops early
+                patience=fit.patience if self.family.patience else None,
                 seed=seed,
                 threads=threads,
                 precision=precision,
                 device=device,
-                **{name: value for name, value in values.items() if name in training},
+                **{name: value for name, value in values.items() if name in of_training},
             ),
         )
 
@@ -138,16 +141,8 @@ class Space:
                     raise UsageError(f"{source}: {error!s}") from None  # it begins with the name
 
 
-def searchable() -> list[str]:
-    """The names that a space may hold."""
-    return [name for name in (*_names(CnnConfig), *_names(FitConfig)) if name not in NOT_SEARCHED]
-
-
-def _names(config: type) -> list[str]:
-    return [field.name for field in fields(config)]
-
-
-def _require_known(key: Any, known: tuple[str, ...] | list[str], what: str) -> None:
+def _require_known(key: Any, known: Iterable[str], what: str) -> None:
+    known = list(known)
     if key not in known:
         near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
         raise UsageError(f"{what} '{key}'; did you mean '{near}'?")

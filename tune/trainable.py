@@ -17,20 +17,21 @@ import ray.tune
 from cluster.placement import for_groups
 from ms2img.errors import JobError, UsageError
 from ms2img.learn.environment import prepare_environment
+from tune.training import Subject
 
 #: What a step reports. The metric that Ray Tune's schedulers and searchers look at is the first.
-ACCURACY, LOSS, EPOCHS = "validation_accuracy", "validation_loss", "epochs"
+SCORE, LOSS, EPOCHS = "score", "loss", "epochs"
 
 
 @dataclass(frozen=True)
 class Job:
     """What all trials of a sweep share.
 
-    `cohort`: reference to a `tune.worker.Cohort`. `board`: handle of a `tune.board.Board`. `location`: of the ledger.
-    `rungs`: epochs at which a trial reports; the last one is its end.
+    `subject`: reference to a `tune.training.Subject`. `board`: handle of a `tune.board.Board`. `location`: of the
+    ledger. `rungs`: epochs at which a trial reports; the last one is its end.
     """
 
-    cohort: Any
+    subject: Any
     board: Any
     location: str
     rungs: tuple[int, ...]
@@ -40,8 +41,8 @@ class Job:
 class SweepTrainable(ray.tune.Trainable):
     """Trains the trial that ``config["trial"]`` describes, see `tune.settings.described`.
 
-    A step reports `ACCURACY` and `LOSS` (means over the folds), `EPOCHS`, the ``folds`` (see `result_to_json`) and the
-    ``seconds`` they took; or why the trial (``failed``) or the whole job (``job_error``) cannot go on.
+    A step reports `SCORE`, `LOSS` and `EPOCHS`, its trainings' results as JSON (``folds``), the ``seconds`` they took
+    and whether the trial has ``finished``; or why the trial (``failed``) or the whole job (``job_error``) cannot go on.
     """
 
     @classmethod
@@ -58,7 +59,7 @@ class SweepTrainable(ray.tune.Trainable):
         if job is None:
             raise ValueError("SweepTrainable needs its job: ray.tune.with_parameters(SweepTrainable, job=...)")
         self._job = job
-        self._cohort = ray.get(job.cohort)
+        self._subject: Subject = ray.get(job.subject)
         self._where = f"{socket.gethostname()}:{os.getpid()}"
         self._post("loaded", self._where)
         self._begin(config["trial"])
@@ -70,48 +71,36 @@ class SweepTrainable(ray.tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """See `ray.tune.Trainable`."""
-        from statistics import fmean
-
-        from ms2img.ms2toimg.crossvalidate import result_to_json
-        from tune.choose import validation_score
-
-        epochs = self._rungs.pop(0)
         try:
-            folds = self._run.train_to(epochs)
+            reached = self._training.reach(self._rungs.pop(0))
         except (FloatingPointError, UsageError) as error:
             return {"failed": str(error), "done": True}
         except JobError as error:
             return {"job_error": str(error), "done": True}
-        scores = [validation_score(fold) for fold in folds]
         return {
-            ACCURACY: fmean(score.accuracy for score in scores),
-            LOSS: fmean(score.loss for score in scores),
-            EPOCHS: epochs,
-            "folds": [result_to_json(fold) for fold in folds],
-            "seconds": sum(fold.seconds for fold in folds),
-            "done": not self._rungs,
+            SCORE: reached.score,
+            LOSS: reached.loss,
+            EPOCHS: reached.epochs,
+            "folds": reached.results,
+            "seconds": reached.seconds,
+            "finished": reached.finished,
+            "done": reached.finished or not self._rungs,
         }
 
     def _begin(self, trial: Mapping[str, Any]) -> None:
         import torch
 
         from ms2img.io.storage import folder
-        from ms2img.learn.fit_config import FitConfig
-        from ms2img.ms2toimg.cnn import CnnConfig
         from tune.ledger import Ledger
-        from tune.worker import TrialRun
 
         number: int = trial["number"]
         self._post("started", (number, self._where))
-        ledger = Ledger(folder(self._job.location), lambda text: self._post("note", text))
-        device = "cuda" if trial["gpus"] and torch.cuda.is_available() else "cpu"
-        self._run = TrialRun(
-            self._cohort,
+        location, form = folder(self._job.location), self._subject.form
+        ledger = Ledger(location, lambda text: self._post("note", text), form)
+        self._training = self._subject.training(
+            trial,
             ledger,
-            number,
-            trial["values"],
-            CnnConfig.from_dict(trial["cnn"]),
-            FitConfig.from_dict({**trial["fit"], "device": device}),
+            device="cuda" if trial["gpus"] and torch.cuda.is_available() else "cpu",
             checkpoint_seconds=self._job.checkpoint_seconds,
             on_epoch=lambda fold, row: self._post("epoch", (number, fold, dict(row))),
         )

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from ms2img.errors import JobError, UsageError
+from ms2img.errors import UsageError
 from ms2img.learn.checkpoint import TrainingState, read_history
 from ms2img.learn.fit_config import FitConfig
 from ms2img.ms2toimg.cnn import CnnConfig
 from ms2img.ms2toimg.crossvalidate import FoldResult, FoldTask, run_fold
+from tune.choose import validation_score
+from tune.forms import FOLDS
 from tune.ledger import Ledger
-
-OnEpoch = Callable[[int, Mapping[str, float]], None]
+from tune.rung import RungReached, RungReporter, best_epoch, no_fault_of_the_trial
+from tune.training import Form, OnEpoch, Reached
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,21 +38,30 @@ class Cohort:
     target: np.ndarray
     tasks: Sequence[FoldTask]
 
+    @property
+    def trainings(self) -> int:
+        """See `tune.training.Subject`: the folds."""
+        return len(self.tasks)
 
-class RungReached(Exception):  # noqa: N818 (no error)
-    """Raised out of the training loop at a rung: the training goes on later, and its test part waits for the end."""
+    @property
+    def form(self) -> Form:
+        """See `tune.training.Subject`."""
+        return FOLDS
 
-    def __init__(self, history: Sequence[Mapping[str, float]]) -> None:
-        self.history = history
-
-
-@contextmanager
-def _no_fault_of_the_trial() -> Iterator[None]:
-    """A ledger that this worker may not read or write ends the job; as a `UsageError` it would be the trial's own."""
-    try:
-        yield
-    except UsageError as error:
-        raise JobError(str(error)) from None
+    def training(
+        self, trial: Mapping[str, Any], ledger: Ledger, *, device: str, checkpoint_seconds: float, on_epoch: OnEpoch
+    ) -> TrialRun:
+        """See `tune.training.Subject`."""
+        return TrialRun(
+            self,
+            ledger,
+            trial["number"],
+            trial["values"],
+            CnnConfig.from_dict(trial["model"]),
+            FitConfig.from_dict({**trial["fit"], "device": device}),
+            checkpoint_seconds=checkpoint_seconds,
+            on_epoch=on_epoch,
+        )
 
 
 class TrialRun:
@@ -82,6 +93,19 @@ class TrialRun:
         self._finished: dict[int, FoldResult] = {}
         self._seconds: dict[int, float] = {}
 
+    def reach(self, epochs: int) -> Reached:
+        """See `tune.training.Training`; score and loss are means over the folds."""
+        folds = self.train_to(epochs)
+        scores = [validation_score(fold) for fold in folds]
+        return Reached(
+            score=fmean(score.value for score in scores),
+            loss=fmean(score.loss for score in scores),
+            epochs=epochs,
+            results=[FOLDS.to_json(fold) for fold in folds],
+            seconds=sum(fold.seconds for fold in folds),
+            finished=all(len(fold.probability) for fold in folds),
+        )
+
     def train_to(self, epochs: int) -> list[FoldResult]:
         """Train all folds to `epochs`; of a fold that is not finished there, the probabilities are empty."""
         return [self._fold_to(index, task, epochs) for index, task in enumerate(self._tasks)]
@@ -89,7 +113,7 @@ class TrialRun:
     def _fold_to(self, index: int, task: FoldTask, epochs: int) -> FoldResult:
         done = self._finished.get(index)
         if done is None:
-            with _no_fault_of_the_trial():
+            with no_fault_of_the_trial():
                 done = self._ledger.fold(self._number, index, self._values)
         if done is None:
             started = time.perf_counter()
@@ -98,14 +122,14 @@ class TrialRun:
             self._seconds[index] = self._seconds.get(index, 0.0) + time.perf_counter() - started
             done = replace(done, seconds=self._seconds[index])
             if len(done.probability):
-                with _no_fault_of_the_trial():
+                with no_fault_of_the_trial():
                     self._ledger.write_fold(self._number, done, self._values)
         if len(done.probability):
             self._finished[index] = done
         return done
 
     def _train(self, index: int, task: FoldTask, epochs: int, scratch: str) -> FoldResult:
-        with _no_fault_of_the_trial():
+        with no_fault_of_the_trial():
             kept = self._ledger.fetch_state(self._number, index, scratch)
         try:
             return self._run(index, task, epochs, scratch, kept)
@@ -117,10 +141,10 @@ class TrialRun:
 
     def _run(self, index: int, task: FoldTask, epochs: int, scratch: str, kept: Any) -> FoldResult:
         def save(state: TrainingState) -> None:
-            with _no_fault_of_the_trial():
+            with no_fault_of_the_trial():
                 self._ledger.save_state(self._number, index, state, scratch)
 
-        reporter = _Reporter(
+        reporter = RungReporter(
             rung=epochs if epochs < task.fit.epochs else None,
             every_seconds=self._checkpoint_seconds,
             save=save,
@@ -132,52 +156,11 @@ class TrialRun:
             return run_fold(self._cohort.images, self._cohort.target, task, reporter, resume=kept)[0]
         except RungReached as reached:
             history = [dict(row) for row in reached.history if row["epoch"] <= epochs]
-            best = history[-1] if task.fit.keep == "last" else min(history, key=lambda row: row["validation_loss"])
             return FoldResult(
                 fold=index,
                 probability=np.empty(0),
                 history=history,
-                best_epoch=int(best["epoch"]),
+                best_epoch=best_epoch(history, task.fit.keep),
                 seconds=0.0,
                 precision="",
             )
-
-
-class _Reporter:
-    """Tells epochs, saves the state when it is time, and leaves the training at the rung (None: there is none)."""
-
-    def __init__(
-        self,
-        *,
-        rung: int | None,
-        every_seconds: float,
-        save: Callable[[TrainingState], None],
-        on_epoch: Callable[[Mapping[str, float]], None],
-    ) -> None:
-        self._rung = rung
-        self._every_seconds = every_seconds
-        self._save = save
-        self._on_epoch = on_epoch
-        self._saved = time.monotonic()
-
-    def resume(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Told of the state that a training is to go on from; raises `RungReached` when there is nothing to train."""
-        if self._rung is not None and len(history) >= self._rung:
-            raise RungReached(history)
-
-    def epoch(self, metrics: Mapping[str, float]) -> None:
-        """See `ms2img.learn.reporter.Reporter`."""
-        self._on_epoch(metrics)
-
-    def checkpoint(self, state: TrainingState) -> None:
-        """See `ms2img.learn.reporter.Reporter`. At a rung it raises `RungReached`: the test part waits for the end."""
-        at_rung = self._rung is not None and state.epoch >= self._rung
-        if at_rung or (time.monotonic() - self._saved >= self._every_seconds and state.epoch < state.config.epochs):
-            self._save(state)
-            self._saved = time.monotonic()
-        if at_rung:
-            raise RungReached(list(state.history))
-
-    def should_stop(self) -> bool:
-        """See `ms2img.learn.reporter.Reporter`."""
-        return False

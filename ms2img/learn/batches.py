@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,13 +28,28 @@ class Batch(NamedTuple):
     weight: float
 
 
-class Batches(Protocol):
+class AnyBatch(Protocol):
+    """What the training loop asks of every batch, whatever it holds: see `Batch`."""
+
+    @property
+    def size(self) -> int:
+        """Examples of the whole batch, over all workers."""
+
+    @property
+    def weight(self) -> float:
+        """What the mean loss of this part is multiplied by."""
+
+
+BatchT_co = TypeVar("BatchT_co", bound=AnyBatch, covariant=True)
+
+
+class Batches(Protocol[BatchT_co]):
     """What the training loop asks of its data."""
 
-    def train(self, epoch: int) -> Iterator[Batch]:
+    def train(self, epoch: int) -> Iterator[BatchT_co]:
         """This worker's part of every batch of an epoch (from 1), in the epoch's own order."""
 
-    def validation(self) -> Iterator[Batch]:
+    def validation(self) -> Iterator[BatchT_co]:
         """The validation part in order, whole on every worker; nothing where there is none."""
 
 

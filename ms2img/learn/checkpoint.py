@@ -35,6 +35,7 @@ class TrainingState:
     best_epoch: int = 0  # 0: none yet
     best_loss: float = float("inf")
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0  # of training, over all processes that had a part in it
 
     def save(self, path: str | Path) -> None:
         """Write the state as one safetensors file, by one rename."""
@@ -50,6 +51,7 @@ class TrainingState:
             "history": self.history,
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
+            "seconds": self.seconds,
         }
         target = Path(path)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -86,6 +88,7 @@ class TrainingState:
                     self.optimizer.state[weight][moment] = _laid_out(value, weight)
         self.epoch, self.history = told["epoch"], told["history"]
         self.best_epoch, self.best_loss = told["best_epoch"], told["best_loss"]
+        self.seconds = told.get("seconds", 0.0)  # states of before it was kept have none
 
 
 def read_history(path: str | Path, config: FitConfig) -> list[dict[str, float]]:

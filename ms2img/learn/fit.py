@@ -1,4 +1,4 @@
-"""The one training loop: Adam on binary cross-entropy, and the weights of the best epoch.
+"""The one training loop: Adam on an objective, and the weights of the best epoch.
 
 It runs unchanged in a notebook, in a Ray worker and, when `torch.distributed` is initialised and the caller wraps the
 model in `DistributedDataParallel`, as one of several workers that average their gradients.
@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from ms2img.errors import UsageError
-from ms2img.learn.batches import Batch, Batches
+from ms2img.learn.batches import AnyBatch, Batches
 from ms2img.learn.checkpoint import TrainingState
 from ms2img.learn.fit_config import FitConfig
 from ms2img.learn.hardware import freed_memory_kept, place, resolve_device, resolve_precision, torch_threads
-from ms2img.learn.metrics import binary_metrics
+from ms2img.learn.objective import BinaryObjective, Objective
+from ms2img.learn.randomness import own_random_state, seed_epoch
 from ms2img.learn.reporter import Reporter, Silent
+from ms2img.learn.schedule import rate_factor
+
+BatchT = TypeVar("BatchT", bound=AnyBatch)
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,15 @@ class FitResult:
 
 def fit(
     model: nn.Module,
-    batches: Batches,
+    batches: Batches[BatchT],
     config: FitConfig,
     reporter: Reporter | None = None,
     *,
     resume: str | Path | None = None,
+    objective: Objective[BatchT] | None = None,
+    max_seconds: float | None = None,
 ) -> FitResult:
-    """Train `model` ([b, 1, H, W] in 0-1 -> logits [b], or [members, b] while it trains) in place.
+    """Train `model` in place.
 
     Equal seeds give equal weights on the same machine with the same number of threads and workers; torch's global
     random state is left as it was. The epoch is chosen by validation loss, not accuracy (ours): on the few accessions
@@ -64,13 +67,19 @@ def fit(
     model: a module of it may ask for steps of its own by an attribute ``adam_options``; all else takes the config's.
         Moved to `config.device` here, unless it is a `DistributedDataParallel`, which its caller has placed.
     reporter: told of every epoch; None for nobody.
-    resume: a file written by `TrainingState.save` under the same config; training goes on after its epoch.
+    resume: a file written by `TrainingState.save` under the same config; training goes on after its epoch, if it had
+        not come to its end there.
+    objective: what is made small; None: `BinaryObjective`, for a model of images ([b, 1, H, W] in 0-1 -> logits [b], or
+        [members, b] while it trains).
+    max_seconds: end with the first epoch that leaves the training older than this, counted over interruptions; where
+        that falls depends on the machine. None: no such end.
 
     Raises `UsageError` when `resume` does not fit or micro-batches would change what the model learns,
     `FloatingPointError` when the loss is no longer finite.
     """
     started = time.perf_counter()
     reporter = reporter or Silent()
+    aim = objective if objective is not None else cast("Objective[BatchT]", BinaryObjective())
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     distributed = isinstance(model, DistributedDataParallel)
@@ -78,23 +87,25 @@ def fit(
     _check_micro_batch(bare, config)
     if not distributed:
         place(model, device)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model),
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,  # one pass over the weights: a fifth of the time of the default on a CPU
-    )
+    optimizer = _optimizer(model, config)
     state = TrainingState(model=bare, optimizer=optimizer, config=config)
     if resume is not None:
         state.restore(resume)
-    with torch_threads(config.threads), freed_memory_kept(), _own_random_state(device):
-        for epoch in range(state.epoch + 1, config.epochs + 1):
-            row = {"epoch": epoch, **_train_epoch(model, optimizer, batches, epoch, config, precision)}
-            row |= _validate(bare, batches.validation(), precision)
+    before = state.seconds
+    rates = [group["lr"] for group in optimizer.param_groups]
+    # A training that was cut off between its last epoch and its result has nothing left to do.
+    first = config.epochs + 1 if state.epoch and _has_ended(state, max_seconds) else state.epoch + 1
+    with torch_threads(config.threads), freed_memory_kept(), own_random_state(device):
+        for epoch in range(first, config.epochs + 1):
+            _set_rates(optimizer, rates, rate_factor(config, epoch, state.history))
+            row = {"epoch": epoch, **_train_epoch(model, optimizer, batches, epoch, config, precision, aim)}
+            row |= _validate(bare, batches, precision, aim)
             _record(state, epoch, row)
+            state.seconds = before + time.perf_counter() - started
             reporter.epoch(row)
             reporter.checkpoint(state)
-            if _agreed(reporter.should_stop() or _out_of_patience(state), device=device, distributed=distributed):
+            ended = reporter.should_stop() or _has_ended(state, max_seconds)
+            if _agreed(ended, device=device, distributed=distributed):
                 break
     return FitResult(
         weights=state.best_weights or _copied(bare),
@@ -103,6 +114,20 @@ def fit(
         seconds=time.perf_counter() - started,
         precision=str(precision).removeprefix("torch."),
     )
+
+
+def _optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        _parameter_groups(model),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,  # one pass over the weights: a fifth of the time of the default on a CPU
+    )
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, rates: list[float], factor: float) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate * factor
 
 
 def _parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
@@ -119,43 +144,51 @@ def _parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
 def _train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: Batches,
+    batches: Batches[BatchT],
     epoch: int,
     config: FitConfig,
     precision: torch.dtype,
+    aim: Objective[BatchT],
 ) -> dict[str, float]:
-    """One pass over the training part; its mean loss and accuracy per image, as the model was while it saw them.
+    """One pass over the training part; its mean loss and measures per example, as the model was while it saw them.
 
     Dropout is on, and weights change from batch to batch: what Keras reports, and MS2toImg's Table 1 draws.
     """
     distributed = isinstance(model, DistributedDataParallel)
-    _seed_epoch(config.seed, epoch, rank=dist.get_rank() if distributed else 0)
+    seed_epoch(config.seed, epoch, rank=dist.get_rank() if distributed else 0)
     model.train()
-    # Loss and right calls, summed; read once: reading in a step waits for the step.
-    total = torch.zeros(2, device=next(model.parameters()).device)
-    images = 0
+    # Loss and measures, summed; read once: reading in a step waits for the step.
+    total = torch.zeros(1 + len(aim.measures), device=next(model.parameters()).device)
+    examples = 0
     taken = max((int(moments["step"]) for moments in optimizer.state.values()), default=0)
     for step, batch in enumerate(batches.train(epoch), start=taken + 1):
-        parts = _micro_batches(batch, config.micro_batch)
+        parts = [batch] if config.micro_batch is None else aim.parts(batch, config.micro_batch)
         for number, part in enumerate(parts, start=1):
             # Workers average their gradients once a batch: their parts may differ in number.
             alone = isinstance(model, DistributedDataParallel) and number < len(parts)
             with model.no_sync() if alone else nullcontext():  # type: ignore[operator]
-                loss, right = _loss(model, part, precision)
+                loss, *measured = aim.losses(model, part, precision)
                 loss = loss * part.weight
                 loss.backward()  # type: ignore[no-untyped-call]
-            total += torch.stack([loss.detach(), right * part.weight]) * batch.size
-        _place_epsilon(optimizer, config.adam_epsilon, step)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        images += batch.size
+            total += torch.stack([loss.detach(), *(value * part.weight for value in measured)]) * batch.size
+        _take_step(model, optimizer, config, step)
+        examples += batch.size
     if distributed:
         dist.all_reduce(total)
-        images *= dist.get_world_size()
-    mean, accuracy = (value / images for value in total.tolist())
+        examples *= dist.get_world_size()
+    mean, *measures = (value / examples for value in total.tolist())
     if not math.isfinite(mean):
         raise FloatingPointError(f"epoch {epoch}: the training loss is {mean}; a lower learning rate may help")
-    return {"train_loss": mean, "train_accuracy": accuracy}
+    told = zip(aim.measures, measures, strict=True)
+    return {"train_loss": mean, **{f"train_{name}": value for name, value in told}}
+
+
+def _take_step(model: nn.Module, optimizer: torch.optim.Optimizer, config: FitConfig, step: int) -> None:
+    if config.gradient_clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+    _place_epsilon(optimizer, config.adam_epsilon, step)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def _place_epsilon(optimizer: torch.optim.Optimizer, epsilon: float, step: int) -> None:
@@ -166,17 +199,6 @@ def _place_epsilon(optimizer: torch.optim.Optimizer, epsilon: float, step: int) 
     """
     group = optimizer.param_groups[0]  # modules that ask for steps of their own stand behind it, see _parameter_groups
     group["eps"] = epsilon / math.sqrt(1 - group["betas"][1] ** step)
-
-
-def _micro_batches(batch: Batch, size: int | None) -> list[Batch]:
-    """The batch in parts of at most `size` images, weighted so that their losses add up to the whole batch's."""
-    n = len(batch.images)
-    if size is None or size >= n:
-        return [batch]
-    return [
-        Batch(images, targets, batch.size, batch.weight * len(images) / n)
-        for images, targets in zip(torch.split(batch.images, size), torch.split(batch.targets, size), strict=True)
-    ]
 
 
 def _check_micro_batch(model: nn.Module, config: FitConfig) -> None:
@@ -195,33 +217,13 @@ def _needs_whole_batch(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "needs_whole_batch", False)
 
 
-def _loss(model: nn.Module, batch: Batch, precision: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Mean binary cross-entropy of a batch in float32, and the share called rightly; over all members of a model."""
-    with torch.autocast(batch.images.device.type, dtype=precision, enabled=precision != torch.float32):
-        logits = model(batch.images)
-    targets = batch.targets.expand_as(logits)
-    right = ((logits.detach() >= 0) == (targets > 0.5)).float().mean()
-    return functional.binary_cross_entropy_with_logits(logits.float(), targets), right
-
-
-def _validate(model: nn.Module, validation: Iterator[Batch], precision: torch.dtype) -> dict[str, float]:
-    """Loss, accuracy and AUC on the validation part; empty where there is none."""
-    logits, targets = [], []
+def _validate(
+    model: nn.Module, batches: Batches[BatchT], precision: torch.dtype, aim: Objective[BatchT]
+) -> dict[str, float]:
+    """What is told of the validation part; empty where there is none."""
     model.eval()
     with torch.inference_mode():
-        for batch in validation:
-            with torch.autocast(batch.images.device.type, dtype=precision, enabled=precision != torch.float32):
-                logits.append(model(batch.images).float())
-            targets.append(batch.targets)
-        if not logits:
-            return {}
-        logit, target = torch.cat(logits), torch.cat(targets)
-        loss = float(functional.binary_cross_entropy_with_logits(logit, target))
-        probability = torch.sigmoid(logit).cpu().numpy()
-    if not np.isfinite(probability).all():
-        raise FloatingPointError("the validation predictions are not finite; a lower learning rate may help")
-    metrics = binary_metrics(target.cpu().numpy(), probability)
-    return {"validation_loss": loss, "validation_accuracy": metrics.accuracy, "validation_auc": metrics.roc_auc}
+        return aim.validate(model, batches.validation(), precision)
 
 
 def _record(state: TrainingState, epoch: int, row: dict[str, float]) -> None:
@@ -244,9 +246,12 @@ def _copied(model: nn.Module, into: dict[str, Tensor] | None = None) -> dict[str
     return into
 
 
-def _out_of_patience(state: TrainingState) -> bool:
+def _has_ended(state: TrainingState, max_seconds: float | None) -> bool:
+    """Whether patience or time has run out."""
     patience = state.config.patience
-    return patience is not None and state.best_epoch > 0 and state.epoch - state.best_epoch >= patience
+    if patience is not None and state.best_epoch > 0 and state.epoch - state.best_epoch >= patience:
+        return True
+    return max_seconds is not None and state.seconds >= max_seconds
 
 
 def _agreed(stop: bool, *, device: torch.device, distributed: bool) -> bool:
@@ -256,15 +261,3 @@ def _agreed(stop: bool, *, device: torch.device, distributed: bool) -> bool:
     decision = torch.tensor([int(stop)], device=device)
     dist.broadcast(decision, src=0)
     return bool(decision.item())
-
-
-def _seed_epoch(seed: int, epoch: int, *, rank: int) -> None:
-    """Make an epoch's dropout a function of seed, epoch and worker: a resumed training then needs no saved state."""
-    torch.manual_seed(int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1, np.uint64)[0] >> np.uint64(1)))
-
-
-@contextmanager
-def _own_random_state(device: torch.device) -> Iterator[None]:
-    """Give torch's global random state back as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from ms2img.errors import UsageError
 from ms2img.learn.settings import Settings
+
+#: Settings that came later. What is stored leaves them out where they are at their default, so that what was trained
+#: before they came still has the same config, and the same fingerprint.
+LATER = ("schedule", "warmup", "plateau_patience", "plateau_factor", "gradient_clip")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class FitConfig(Settings):
     threads: int | None = None  # CPU threads of this process; None: torch's own choice
     precision: str = "auto"  # "float32", "bfloat16", or "auto": bfloat16 where the hardware multiplies it natively
     device: str = "auto"  # "cpu", "cuda", or "auto": CUDA where there is one
+    schedule: str = "constant"  # of the learning rate: "constant", "plateau" or "polynomial", see ms2img.learn.schedule
+    warmup: int = 0  # epochs in which the learning rate rises linearly
+    plateau_patience: int = 5  # epochs without a lower validation loss before "plateau" lowers the rate (ours)
+    plateau_factor: float = 0.5  # what "plateau" multiplies the rate by (ours)
+    gradient_clip: float | None = None  # longest gradient of a step, over all weights; None: as it comes
 
     def __post_init__(self) -> None:
         self._require_int("epochs", low=1)
@@ -48,5 +58,18 @@ class FitConfig(Settings):
         if self.keep == "last" and self.patience is not None:
             raise UsageError(f"patience: {self.patience} waits for a better epoch, but keep is 'last'; expected none")
         self._require_one_of("precision", ("auto", "float32", "bfloat16"))
+        self._require_one_of("schedule", ("constant", "plateau", "polynomial"))
+        self._require_int("warmup", low=0)
+        if self.schedule == "polynomial" and self.warmup >= self.epochs:
+            raise UsageError(f"warmup: {self.warmup} of {self.epochs} epochs leave none for 'polynomial' to fall in")
+        self._require_int("plateau_patience", low=0)
+        self._require_float("plateau_factor", low=0.0, high=1.0, low_open=True)
+        if self.gradient_clip is not None:
+            self._require_float("gradient_clip", low=0.0, high=math.inf, low_open=True)
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
             raise UsageError(f"device: {self.device!r}; expected one of auto, cpu, cuda, cuda:<number>")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by name, ready for JSON; those of `LATER` only where they are not at their default."""
+        default = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in super().to_dict().items() if name not in LATER or value != default[name]}

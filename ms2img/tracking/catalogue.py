@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ms2img.errors import UsageError
 from ms2img.tracking.store import Store
+from ms2img.tracking.systems import DEFAULT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +31,9 @@ class ModelRow:
     samples, labels, folds: fingerprints of the images it was trained on, of their classes, and of what was held out
     together. bundle: what its predictions carry as ``model_version``. created: ISO 8601, UTC. promoted: why a person
     last made it champion (reason, by, time, over, compared), empty where nobody did.
+
+    system: "ms2toimg", a model of an assay, judged by ``auc_mean``; or "massformer", a model of a library's spectra,
+    judged by ``cosine_mean``, with its kind and what it was fine-tuned from. What does not apply is empty, or None.
     """
 
     name: str
@@ -47,6 +51,12 @@ class ModelRow:
     run_id: str
     created: str
     promoted: dict[str, str]
+    system: str
+    library: str
+    kind: str
+    cosine_mean: float | None
+    cosine_sd: float | None
+    parent: str
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain JSON types."""
@@ -142,4 +152,10 @@ def _row(version: ModelVersion, model: RegisteredModel) -> ModelRow:
         run_id=version.run_id or "",
         created=created.isoformat(timespec="seconds"),
         promoted={key.removeprefix(PROMOTED): value for key, value in sorted(tags.items()) if key.startswith(PROMOTED)},
+        system=tags.get("system", DEFAULT),
+        library=tags.get("library", ""),
+        kind=tags.get("kind", ""),
+        cosine_mean=number(tags.get("cosine_mean")),
+        cosine_sd=number(tags.get("cosine_sd")),
+        parent=tags.get("parent", ""),
     )

@@ -1,13 +1,12 @@
 """Our models as an MLflow pyfunc: named loader and plain data, neither pickle nor code inside.
 
 MLflow's model file names this module as its loader, and MLflow calls `_load_pyfunc` with the bundle's folder. Which
-system made the bundle is looked up in a closed table; nothing in an artefact is ever imported or executed. This is the
-only file of the tracking room that knows the systems.
+system made the bundle is looked up in a closed table (`ms2img.tracking.systems`); nothing in an artefact is ever
+imported or executed.
 """
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,24 +16,26 @@ import torch
 
 from ms2img import __version__
 from ms2img.errors import UsageError
-from ms2img.io.description import DESCRIPTION_NAME, read_description
+from ms2img.io.description import DESCRIPTION_NAME
+from ms2img.tracking import systems
 
-#: System named in ``bundle.json`` -> module with ``load_bundle(folder)``.
-SYSTEMS = {"ms2toimg": "ms2img.ms2toimg.bundle"}
 DATA_NAME = "bundle"  # MLflow keeps it at data/bundle in the model's folder
 
 
 def system_of(folder: str | Path) -> Any:
     """The module that made and loads the bundle in `folder`. Raises `UsageError` when it is not a bundle we know."""
-    system = read_description(folder).get("system")
-    if system not in SYSTEMS:
-        place = Path(folder) / DESCRIPTION_NAME
-        raise UsageError(f"{place}: made by system {system!r}; this ms2img knows {', '.join(SYSTEMS)}")
-    return importlib.import_module(SYSTEMS[system])
+    return systems.system_of(folder).load()
 
 
-def load_bundle(folder: str | Path) -> Any:
-    """The predictor of the bundle in `folder`, whichever system made it. Raises `UsageError` for a bad bundle."""
+def load_bundle(folder: str | Path, *, system: str = systems.DEFAULT) -> Any:
+    """The predictor of the bundle in `folder`, as `system` has it.
+
+    Raises `UsageError` for a bad bundle, and for one that another system made, naming the commands that take it.
+    """
+    found = systems.name_of(folder)
+    if found != system:
+        commands = "ms2img" if found == systems.DEFAULT else f"ms2img {found}"
+        raise UsageError(f"{folder}: a model of {found}, not of {system}; '{commands} predict' takes it")
     return system_of(folder).load_bundle(folder)
 
 
@@ -44,13 +45,20 @@ def bundle_version(folder: str | Path) -> str:
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
-    """The bundle's checked card: assay, preset, simulated, fingerprints, metrics and more."""
-    return dict(system_of(folder).read_checked_description(folder).card.model_dump(mode="json"))
+    """The bundle's checked card: its subject, preset, simulated, fingerprints, metrics and more; and its ``system``."""
+    description = system_of(folder).read_checked_description(folder)
+    return {**description.card.model_dump(mode="json"), "system": description.system}
+
+
+def load_pyfunc(folder: str | Path) -> Any:
+    """What answers ``predict(frame)`` for the bundle in `folder`, whichever system made it."""
+    system = systems.system_of(folder)
+    return getattr(system.load(), system.pyfunc)(folder)
 
 
 def _load_pyfunc(data_path: str) -> Any:
     """MLflow's entry; the name is MLflow's."""
-    return load_bundle(data_path)
+    return load_pyfunc(data_path)
 
 
 def save_model(

@@ -1,4 +1,4 @@
-"""Registered models: one name an assay, a version a training, and the alias ``champion`` that moves with care."""
+"""Registered models: a name an assay or library, a version a training, and the alias ``champion``, moved with care."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ms2img.errors import UsageError
 from ms2img.tracking import flavor
 from ms2img.tracking.catalogue import PREFIX, SIMULATED_PREFIX, TAG_PREFIX, number, our_tags, versions_of
 from ms2img.tracking.store import Store
+from ms2img.tracking.systems import DEFAULT, SYSTEMS, System
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
 
 CHAMPION = "champion"
-#: What must be equal before two models' AUCs may be compared without a person.
-COMPARABLE = ("samples", "labels", "folds")
-_SLUG_LENGTH = 60  # characters of an assay's name in a model's name (ours)
+_SLUG_LENGTH = 60  # characters of a subject's name in a model's name (ours)
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,12 @@ class Registration:
 def register(store: Store, bundle: str | Path, *, run_id: str) -> Registration:
     """Log the bundle folder as a model of run `run_id`, register it, and let the champion rule decide."""
     card = flavor.read_card(bundle)
-    tags = _version_tags(card, flavor.bundle_version(bundle))
+    system = SYSTEMS[card["system"]]
+    tags = _version_tags(system, card, flavor.bundle_version(bundle))
     with store.reporting():
         client = store.client()
-        logged = _log_model(store, client, Path(bundle), run_id=run_id, name=_slug(card["assay"]))
-        name = _registered_name(client, card["assay"], simulated=card["simulated"])
+        logged = _log_model(store, client, Path(bundle), run_id=run_id, name=_slug(card[system.subject]))
+        name = _registered_name(client, system, card[system.subject], simulated=card["simulated"])
         # Not models:/<id>, which MLflow's SQL registry would look up in the global store instead of this one.
         version = client.create_model_version(
             name, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
@@ -72,27 +72,29 @@ def champion_rule(
 ) -> tuple[bool, str]:
     """Whether the alias moves to the new version, and the reason for a person.
 
-    It moves to a first version; and to one made of the same samples, labels and folds as the current champion whose
-    mean AUC is at least the champion's. Otherwise a person compares and promotes.
+    It moves to a first version; and to one made of the same data as the current champion (`System.data`) whose measure
+    (the mean AUC, the mean cosine) is at least the champion's. Otherwise a person compares and promotes.
 
     Parameters
     ----------
     new, current: version tags (without prefix) of the new version and of the champion; None where there is none.
     first: no other version came before.
     """
+    system = SYSTEMS[new.get("system", DEFAULT)]
     by_hand = f"to promote: ms2img models promote models:/{name}/{new_version} --reason WHY"
     if current is None:
         if first:
             return True, f"{CHAMPION}: the first version of {name}"
         return False, f"no {CHAMPION} is set, and this is not the first version; {by_hand}"
     stays = f"{CHAMPION} stays version {current_version}"
-    differing = [each for each in COMPARABLE if not new.get(each) or new.get(each) != current.get(each)]
+    differing = [said for key, said in system.data.items() if not new.get(key) or new.get(key) != current.get(key)]
     if differing:
-        return False, f"{stays}: other {' and '.join(differing)}, so the AUCs do not compare; {by_hand}"
-    ours, theirs = number(new.get("auc_mean")), number(current.get("auc_mean"))
+        return False, f"{stays}: other {' and '.join(differing)}, so the {system.figures} do not compare; {by_hand}"
+    ours, theirs = number(new.get(system.measure)), number(current.get(system.measure))
     if ours is None or theirs is None:
-        return False, f"{stays}: a mean AUC is missing; {by_hand}"
-    compared = f"same samples, labels and folds, mean AUC {ours:.4f}"
+        return False, f"{stays}: a {system.shown} is missing; {by_hand}"
+    *others, last = system.data.values()
+    compared = f"same {', '.join(others)} and {last}, {system.shown} {ours:.4f}"
     if ours < theirs:
         return False, f"{stays}: {compared} is below its {theirs:.4f}; {by_hand}"
     return True, f"{CHAMPION} moved from version {current_version}: {compared} is not below its {theirs:.4f}"
@@ -116,24 +118,24 @@ def _log_model(store: Store, client: MlflowClient, bundle: Path, *, run_id: str,
     return logged
 
 
-def _registered_name(client: MlflowClient, assay: str, *, simulated: bool) -> str:
-    """The registered model of this assay, made if absent.
+def _registered_name(client: MlflowClient, system: System, subject: str, *, simulated: bool) -> str:
+    """The registered model of this assay or library, made if absent.
 
-    Two assays whose names reduce to the same letters must not share a model, so a name that another assay holds gets
-    a hash of this assay's name appended.
+    Two subjects whose names reduce to the same letters must not share a model, so a name that another one holds gets
+    a hash of this one's name appended.
     """
-    slug = _slug(assay)
+    slug = f"{system.infix}{_slug(subject)}".strip("-")
     if not simulated and f"{slug}-".startswith("sim-"):
-        slug = f"assay-{slug}"  # ms2img-sim-... is for simulated studies alone
-    digest = hashlib.blake2b(assay.encode(), digest_size=3).hexdigest()
-    plain = f"{SIMULATED_PREFIX if simulated else PREFIX}{slug or f'assay-{digest}'}"
+        slug = f"{system.subject}-{slug}"  # ms2img-sim-... is for what is simulated alone
+    digest = hashlib.blake2b(subject.encode(), digest_size=3).hexdigest()
+    unnamed = f"{system.infix}{system.subject}-{digest}"
+    plain = f"{SIMULATED_PREFIX if simulated else PREFIX}{slug if _slug(subject) else unnamed}"
     for name in (plain, f"{plain}-{digest}"):
-        owner = _find_model(client, name) or _create_model(client, name, assay)
-        if owner.tags.get(f"{TAG_PREFIX}assay") == assay:
+        owner = _find_model(client, name) or _create_model(client, name, {system.subject: subject})
+        if owner.tags.get(f"{TAG_PREFIX}{system.subject}") == subject:
             return name
-    raise UsageError(
-        f"registered models '{plain}' and '{plain}-{digest}' belong to other assays; rename or delete one of them"
-    )
+    taken = f"registered models '{plain}' and '{plain}-{digest}' belong to others; rename or delete one of them"
+    raise UsageError(f"{system.subject} '{subject}': {taken}")
 
 
 def _find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
@@ -147,11 +149,11 @@ def _find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
         return None
 
 
-def _create_model(client: MlflowClient, name: str, assay: str) -> RegisteredModel:
+def _create_model(client: MlflowClient, name: str, tags: Mapping[str, str]) -> RegisteredModel:
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.create_registered_model(name, tags={f"{TAG_PREFIX}assay": assay})
+        return client.create_registered_model(name, tags={f"{TAG_PREFIX}{key}": value for key, value in tags.items()})
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -172,19 +174,25 @@ def _decide(client: MlflowClient, name: str, new: str) -> tuple[bool, str]:
     )
 
 
-def _version_tags(card: Mapping[str, Any], model_version: str) -> dict[str, str]:
+#: Fields of a card that a version is listed by where it has them.
+_LISTED = ("kind", "parent")
+
+
+def _version_tags(system: System, card: Mapping[str, Any], model_version: str) -> dict[str, str]:
     """What a version is listed and compared by, as tags: one search then answers for all versions."""
     tags = {
-        "assay": card["assay"],
+        "system": card["system"],
+        system.subject: card[system.subject],
         "preset": card["preset"],
         "simulated": json.dumps(card["simulated"]),
         "bundle": model_version,
-        **{key: card["fingerprints"][key] for key in COMPARABLE},
+        **{key: card["fingerprints"][key] for key in system.data},
+        **{key: card[key] for key in _LISTED if card.get(key)},
         **{key: repr(float(value)) for key, value in card["metrics"].items() if value is not None},
     }
     return {f"{TAG_PREFIX}{key}": str(value) for key, value in tags.items()}
 
 
-def _slug(assay: str) -> str:
-    """The assay's name in the letters a model's name may have: a-z, 0-9 and single dashes between them."""
-    return re.sub(r"[^a-z0-9]+", "-", assay.lower()).strip("-")[:_SLUG_LENGTH].strip("-")
+def _slug(subject: str) -> str:
+    """A subject's name in the letters a model's name may have: a-z, 0-9 and single dashes between them."""
+    return re.sub(r"[^a-z0-9]+", "-", subject.lower()).strip("-")[:_SLUG_LENGTH].strip("-")

@@ -57,12 +57,13 @@ class Served:
         self._predictor = predictor
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Score the rows as `ms2img.ms2toimg.predictor.Predictor.predict` does."""
+        """Answer the rows as the system's predictor does."""
         answer: pd.DataFrame = self._predictor.predict(frame)
-        probability = answer["probability"].astype(object)
-        return answer.assign(probability=probability.where(np.isfinite(answer["probability"]), None))
+        numbers = {str(name): answer[name] for name in answer.select_dtypes("number").columns}
+        finite = {name: each.astype(object).where(np.isfinite(each), None) for name, each in numbers.items()}
+        return answer.assign(**finite)
 
 
 def _load_pyfunc(data_path: str) -> Served:
     """MLflow's entry; the name is MLflow's."""
-    return Served(flavor.load_bundle(data_path))
+    return Served(flavor.load_pyfunc(data_path))

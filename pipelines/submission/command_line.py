@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from ms2img.config import Config, load_yaml
 from ms2img.errors import UsageError
@@ -48,8 +49,8 @@ class CommandLine:
                 options += _option(parameter, value)
         options += [f"--{flag}" for flag in self.flags]
         if any(word.startswith("-") for word in positional):
-            return [self.name, *options, "--", *positional]
-        return [self.name, *positional, *options]
+            return [*self.name.split(), *options, "--", *positional]
+        return [*self.name.split(), *positional, *options]
 
 
 def parse(words: Sequence[str], app: typer.Typer) -> CommandLine:
@@ -57,16 +58,21 @@ def parse(words: Sequence[str], app: typer.Typer) -> CommandLine:
 
     Raises `UsageError`, or the parser's own error.
     """
-    group: Any = typer.main.get_command(app)
-    name, *rest = words
-    if name.startswith("-"):
-        raise UsageError(f"'{name}' stands where a command is expected: ms2img submit [OPTIONS] -- COMMAND ...")
-    context = group.make_context("ms2img", [name])
-    _, found, _ = group.resolve_command(context, [name])
+    found: Any = typer.main.get_command(app)
+    names: list[str] = []
+    context, rest = None, list(words)
+    while isinstance(found, TyperGroup):
+        if not rest or rest[0].startswith("-"):
+            before = " ".join(["ms2img submit [OPTIONS] --", *names])
+            raise UsageError(f"{_shown(rest)} where a command is expected: {before} COMMAND ...")
+        context = found.make_context(names[-1] if names else "ms2img", rest[:1], parent=context)
+        names.append(rest.pop(0))
+        _, found, _ = found.resolve_command(context, names[-1:])
+    name = " ".join(names)
     registered = COMMANDS[name]
     if not registered.is_job:
         raise UsageError(f"ms2img {name} runs on this machine; it is no job for a cluster")
-    given = dict(found.make_context(name, list(rest), parent=context).params)
+    given = dict(found.make_context(names[-1], rest, parent=context).params)
     yaml_path = given.pop(CONFIG_KEY)
     flags = tuple(flag for flag in COMMON if given.pop(flag, False) is True)
     values = {key: value for key, value in given.items() if value is not None and value not in ([], ())}
@@ -80,6 +86,11 @@ def parse(words: Sequence[str], app: typer.Typer) -> CommandLine:
         config=resolve(registered.config, values, yaml_path, name, registered.arguments),
         parameters=found.params,
     )
+
+
+def _shown(rest: Sequence[str]) -> str:
+    """What stands at the place of a command."""
+    return f"'{rest[0]}' stands" if rest else "nothing stands"
 
 
 def typed(line: CommandLine, key: str) -> str:

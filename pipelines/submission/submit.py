@@ -37,7 +37,7 @@ def submit(config: SubmitConfig, output: Output, app: typer.Typer) -> Result:
     variables = carried()
     server = JobServer.connect(config.address)
     _compare_versions(server, output)
-    job_id = config.submission_id or f"{line.name}-{secrets.token_hex(4)}"
+    job_id = config.submission_id or f"{line.name.replace(' ', '-')}-{secrets.token_hex(4)}"
     memory = None if config.memory is None else config.memory * 2**20
     try:
         with staged(trip.files) as folder:

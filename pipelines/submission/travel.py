@@ -125,14 +125,14 @@ class _Preparation:
         return path
 
     def _require_outputs(self) -> None:
-        """An output that no option names would go to the job's working folder, which is thrown away."""
+        """An output that no option names, and that does not follow from one that all nodes reach, would be lost."""
         config = self.line.config
         for key in type(config).model_fields:
             mark = mark_of(type(config), key)
             if not isinstance(mark, Writes) or key in self.line.values or key in self.line.yaml:
                 continue
             default = getattr(config, mark.unset)() if mark.unset else getattr(config, key)
-            if default:
+            if default and "://" not in default and not self._is_shared(_plain(default)):
                 raise UsageError(
                     f"{typed(self.line, key)} is missing: it would be {default} of one machine; {OUTPUT_REMEDY}"
                 )
