@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from cluster.placement import role_for, role_of
 from ms2img.errors import UsageError
 from ms2img.ms2toimg.crossvalidate import FoldTask, plan_folds
 from pipelines.cohort import Cohort
@@ -22,22 +23,23 @@ RAY_SHARE = 0.7  # of a machine's free memory that Ray gives to workers, the res
 
 @dataclass(frozen=True)
 class Node:
-    """A machine's room for trials; `memory` in bytes."""
+    """A machine's room for trials; `memory` in bytes, `role` as `cluster.placement` has it."""
 
     cpus: int
     gpus: float
     memory: int
+    role: str | None = None
 
     @classmethod
     def connected(cls) -> list[Self]:
         """The machines of the Ray we are connected to."""
         import ray
 
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        alive = [(node["Resources"], role_of(node)) for node in ray.nodes() if node["Alive"]]
         return [
-            cls(int(node.get("CPU", 0)), float(node.get("GPU", 0)), int(node.get("memory", 0)))
-            for node in alive
-            if node.get("CPU", 0) >= 1
+            cls(int(has.get("CPU", 0)), float(has.get("GPU", 0)), int(has.get("memory", 0)), role)
+            for has, role in alive
+            if has.get("CPU", 0) >= 1
         ]
 
     @classmethod
@@ -114,7 +116,9 @@ class SweepPlan:
     def slots(self, nodes: Sequence[Node]) -> int:
         """Trials at a time by cores, GPUs and ``--concurrent``. `UsageError` when not even one has room."""
         cpus, gpus = self.config.cpus_per_trial, self.gpus_per_trial(nodes)
-        room = sum(min(node.cpus // cpus, int(node.gpus / gpus + 1e-9) if gpus else node.cpus) for node in nodes)
+        room = sum(
+            min(node.cpus // cpus, int(node.gpus / gpus + 1e-9) if gpus else node.cpus) for node in self._used(nodes)
+        )
         if not room:
             has = " + ".join(f"{node.cpus} CPUs, {node.gpus:g} GPUs" for node in nodes)
             raise UsageError(
@@ -136,4 +140,11 @@ class SweepPlan:
 
     def _memory(self, nodes: Sequence[Node]) -> tuple[int, int]:
         """Bytes of the smallest machine, and how many trials it may have at a time."""
-        return min(node.memory for node in nodes), -(-self.slots(nodes) // len(nodes))
+        used = self._used(nodes)
+        return min(node.memory for node in used), -(-self.slots(nodes) // len(used))
+
+    def _used(self, nodes: Sequence[Node]) -> Sequence[Node]:
+        """The machines that `cluster.placement.for_groups` gives the trials: those of their role, else all."""
+        cpus, gpus = self.config.cpus_per_trial, self.gpus_per_trial(nodes)
+        ours = [node for node in nodes if node.role == role_for(gpus)]
+        return ours if any(node.cpus >= cpus and node.gpus >= gpus for node in ours) else nodes

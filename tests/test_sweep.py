@@ -23,7 +23,7 @@ from ms2img.io.storage import folder
 from ms2img.tracking.store import open_store
 from pipelines.sweep import sweep
 from pipelines.sweep_config import SweepConfig
-from pipelines.sweep_plan import SweepPlan
+from pipelines.sweep_plan import Node, SweepPlan
 from pipelines.sweep_resume import checked
 from tune.choose import nested, winner
 from tune.ledger import Entry, Ledger
@@ -186,6 +186,16 @@ def test_a_trial_without_room_is_refused_before_there_is_a_sweep(ray_session, op
     with pytest.raises(UsageError, match=said):
         sweep(config(options, tmp_path / "out", **wrong), quiet=True)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_room_for_trials_is_that_of_the_nodes_they_are_placed_on(options):
+    plan, share = (SweepPlan.make(config(options, "unused", **more)) for more in ({}, {"gpus_per_trial": 0.5}))
+    cpu, gpu, head = Node(2, 0, 8, "cpu"), Node(3, 1, 6, "gpu"), Node(5, 0, 4, "head")
+    on_cpus = SweepPlan.make(config(options, "unused", gpus_per_trial=0.0))
+    assert (on_cpus.slots([cpu, gpu, head]), on_cpus._memory([cpu, gpu, head])) == (2, (8, 2))
+    assert (share.slots([cpu, gpu, head]), share._memory([cpu, gpu, head])) == (2, (6, 2))
+    assert on_cpus.slots([gpu, head]) == 8  # none is for them, so all are
+    assert plan.slots([Node(2, 0, 8), Node(4, 0, 8)]) == 6
 
 
 @pytest.mark.slow
