@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from cluster.native import ray_node
 from cluster.native.credentials import Credentials
@@ -33,7 +36,7 @@ def service_of(name: str, state: State, own: Credentials, workers: Mapping[str, 
             postgres_port=servers["postgres"],
             store=_store_environment(state, own),
         )
-    environment = {**node_environment(state, own), "RAY_START_HOOK": ray_node.HOOK}
+    environment = {**node_environment(state, own), "RAY_START_HOOK": ray_node.HOOK, "PATH": _path()}
     if name == "head":
         return ray_node.head_service(
             state.home, state.host, state.ports["head"], own, redis_port=servers["redis"], environment=environment
@@ -74,6 +77,11 @@ def node_environment(state: State, own: Credentials) -> dict[str, str]:
         "MLFLOW_TRACKING_USERNAME": USER,
         "MLFLOW_TRACKING_PASSWORD": own.mlflow_password,
     }
+
+
+def _path() -> str:
+    """A submitted job is begun as ``python``, which must be the one that has ms2img's packages."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def _store_environment(state: State, own: Credentials) -> dict[str, str]:
