@@ -32,7 +32,7 @@ def for_groups(*, cpus: float, gpus: float = 0.0) -> dict[str, str]:
     """
     import ray
 
-    selector = {ROLE: _role(gpus)}
+    selector = {ROLE: role_for(gpus)}
     nodes = [node for node in ray.nodes() if node["Alive"] and has_labels(node, selector)]
     fitting = (node["Resources"] for node in nodes)
     return selector if any(each.get("CPU", 0) >= cpus and each.get("GPU", 0) >= gpus for each in fitting) else {}
@@ -67,5 +67,12 @@ def driver_placement(
     return {**placement, "entrypoint_resources": {HEAD_RESOURCE: 0.001}}
 
 
-def _role(gpus: float) -> str:
+def role_for(gpus: float) -> str:
+    """The role of the nodes on which work with so many GPUs belongs."""
     return "gpu" if gpus else "cpu"
+
+
+def role_of(node: dict[str, Any]) -> str | None:
+    """The role of a node of ``ray.nodes()``; None where it says none."""
+    role: str | None = (node.get("Labels") or {}).get(ROLE)
+    return role

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -17,7 +16,7 @@ from pipelines.progress import Steps
 class SimulateConfig(SimulationConfig):
     """Options of ``ms2img simulate``."""
 
-    out: Annotated[str, Writes()] = Field(description="folder to write: runs, samples.csv, README.txt")
+    out: Annotated[str, Writes()] = Field(description="folder to write: runs, samples.csv, README.txt (local or s3://)")
 
     def simulation(self) -> SimulationConfig:
         """The part that decides the study's content."""
@@ -26,7 +25,7 @@ class SimulateConfig(SimulationConfig):
 
 def simulate(config: SimulateConfig, output: Output) -> Result:
     """Write a simulated natural-product study: runs of real molecules in made-up plants, and four assays."""
-    from ms2img.ms2toimg.simulation.study import write_study
+    from ms2img.ms2toimg.simulation.store import store_study
 
     simulation = config.simulation()
     with Steps(0, "simulate", quiet=output.quiet) as progress:
@@ -35,7 +34,7 @@ def simulate(config: SimulateConfig, output: Output) -> Result:
             progress.total = total
             progress.advance(done - progress.done)
 
-        summary = write_study(Path(config.out), simulation, advance)
+        summary = store_study(config.out, simulation, advance)
     done = "unchanged" if summary.unchanged else "written"
     output.say(
         f"SIMULATED study {done}: {summary.accessions} accessions, {summary.runs} runs, {summary.spectra} "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from cluster.placement import role_for, role_of
 from ms2img.errors import UsageError
 
 GPU_SHARE = 0.25  # of a GPU a trial takes where there is one (ours): a trial alone leaves most of it idle
@@ -31,22 +32,23 @@ class Share(Protocol):
 
 @dataclass(frozen=True)
 class Node:
-    """A machine's room for trials; `memory` in bytes."""
+    """A machine's room for trials; `memory` in bytes, `role` as `cluster.placement` has it."""
 
     cpus: int
     gpus: float
     memory: int
+    role: str | None = None
 
     @classmethod
     def connected(cls) -> list[Self]:
         """The machines of the Ray we are connected to."""
         import ray
 
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        alive = [(node["Resources"], role_of(node)) for node in ray.nodes() if node["Alive"]]
         return [
-            cls(int(node.get("CPU", 0)), float(node.get("GPU", 0)), int(node.get("memory", 0)))
-            for node in alive
-            if node.get("CPU", 0) >= 1
+            cls(int(has.get("CPU", 0)), float(has.get("GPU", 0)), int(has.get("memory", 0)), role)
+            for has, role in alive
+            if has.get("CPU", 0) >= 1
         ]
 
     @classmethod
@@ -66,7 +68,9 @@ def gpus_per_trial(share: Share, nodes: Sequence[Node]) -> float:
 def slots(share: Share, nodes: Sequence[Node]) -> int:
     """Trials at a time by cores, GPUs and ``--concurrent``. `UsageError` when not even one has room."""
     cpus, gpus = share.cpus_per_trial, gpus_per_trial(share, nodes)
-    room = sum(min(node.cpus // cpus, int(node.gpus / gpus + 1e-9) if gpus else node.cpus) for node in nodes)
+    room = sum(
+        min(node.cpus // cpus, int(node.gpus / gpus + 1e-9) if gpus else node.cpus) for node in used(share, nodes)
+    )
     if not room:
         has = " + ".join(f"{node.cpus} CPUs, {node.gpus:g} GPUs" for node in nodes)
         raise UsageError(
@@ -74,3 +78,10 @@ def slots(share: Share, nodes: Sequence[Node]) -> int:
             "lower --cpus-per-trial or --gpus-per-trial"
         )
     return min(room, share.concurrent or room)
+
+
+def used(share: Share, nodes: Sequence[Node]) -> Sequence[Node]:
+    """The machines that `cluster.placement.for_groups` gives the trials: those of their role, else all."""
+    cpus, gpus = share.cpus_per_trial, gpus_per_trial(share, nodes)
+    ours = [node for node in nodes if node.role == role_for(gpus)]
+    return ours if any(node.cpus >= cpus and node.gpus >= gpus for node in ours) else nodes

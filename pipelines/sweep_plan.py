@@ -12,7 +12,7 @@ from ms2img.ms2toimg.crossvalidate import FoldTask, plan_folds
 from pipelines.cohort import Cohort
 from pipelines.registering import fingerprints
 from pipelines.sweep_config import SweepConfig
-from pipelines.sweep_nodes import Node, slots
+from pipelines.sweep_nodes import Node, slots, used
 from tune.memory import memory_requests, plan_trial
 from tune.space import Space
 from tune.trial import Trial
@@ -94,4 +94,5 @@ class SweepPlan:
 
     def _memory(self, nodes: Sequence[Node]) -> tuple[int, int]:
         """Bytes of the smallest machine, and how many trials it may have at a time."""
-        return min(node.memory for node in nodes), -(-slots(self.config, nodes) // len(nodes))
+        machines = used(self.config, nodes)
+        return min(node.memory for node in machines), -(-slots(self.config, nodes) // len(machines))

@@ -97,7 +97,7 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainSummary:
     Raises `UsageError` before any work for wrong input, and when the tracking store cannot be reached.
     """
     from cluster.connect import connected
-    from ms2img.ms2toimg.cnn import PRESETS
+    from ms2img.ms2toimg.cnn import PRESETS, require_size
     from ms2img.ms2toimg.crossvalidate import plan_folds, plan_refit
     from ms2img.ms2toimg.summarise import summarise
     from ms2img.tracking.runs import track_cross_validation
@@ -108,6 +108,7 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainSummary:
     started = time.monotonic()
     cohort = Cohort.load(config.images, config.samples, config.label_config(), allow_outside=config.allow_outside)
     cnn, fit = PRESETS[config.preset], config.fit_config()
+    require_size(cnn, *cohort.images.shape[1:])
     tasks = plan_folds(cohort.labels, config.folds, cnn, fit, validation=fit.keep == "best")
     prints = fingerprints(cohort, tasks)
     store = open_store()

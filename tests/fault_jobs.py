@@ -41,7 +41,7 @@ class Job:
     @contextmanager
     def running(self, stack: Stack, out: str, *more: str) -> Iterator[subprocess.Popen[str]]:
         """The job as a process of its own."""
-        variables = job_environment(stack, MS2IMG_S3_PATIENCE="60")
+        variables = job_environment(stack, MS2IMG_S3_PATIENCE="150")
         with running([*self.arguments(out), "--quiet", "--json", *more], variables) as process:
             yield process
 
@@ -98,15 +98,15 @@ def sweep_job(stack: Stack, folder: Path) -> Job:
     )  # fmt: skip
 
 
-def study_job(folder: Path) -> Job:
-    """A few cells of a simulated study, in a folder that all nodes of this machine share."""
+def study_job(stack: Stack, folder: Path) -> Job:
+    """A few cells of a simulated study, its ledger in the bucket."""
     changed: dict[str, Any] = {"models": {"image": ["cnn-paper", "forest"]}, "resolutions": ["15x14"], "epochs": 4}
     file = small_studies.write(folder / "study", **changed)
     return Job(
         "study",
-        lambda out: ["study", file, f"--out={folder / out}"],
-        lambda out: any((folder / out).glob("cells/*/fold*.json")),
-        lambda out, told: small_studies.outcomes(folder / out),
+        lambda out: ["study", file, f"--out={LAB}/{out}"],
+        lambda out: any("/fold" in key for key in store(stack).keys(f"{LAB_BUCKET}/{out}/cells")),
+        lambda out, told: small_studies.outcomes(f"{LAB}/{out}"),
         resume=("--resume",),
     )
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ms2img.io.storage import folder
 
 STUDY: dict[str, Any] = {
     "name": "small (SIMULATED)",
@@ -33,11 +36,12 @@ def write(path: Path, **changed: Any) -> str:
     return str(file)
 
 
-def outcomes(out: Path) -> dict[str, Mapping[str, Any]]:
+def outcomes(out: str | Path) -> dict[str, Mapping[str, Any]]:
     """Every finished fold, by its name in the ledger, without the times."""
-    found = {}
-    for path in sorted(out.glob("cells/*/fold*.json")):
-        told = json.loads(path.read_text())
-        told["outcome"].pop("seconds")
-        found[f"{path.parent.name}/{path.name}"] = told
+    found, store = {}, folder(str(out))
+    for name in store.names("cells/"):
+        if fnmatch(name, "cells/*/fold*.json"):
+            told = json.loads(store.read(name) or b"")
+            told["outcome"].pop("seconds")
+            found[name.removeprefix("cells/")] = told
     return found

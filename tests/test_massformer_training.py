@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -195,13 +193,3 @@ def test_presets_train_as_the_paper_and_the_released_code() -> None:
     released = TRAINING["released"]
     told = (released.schedule, released.learning_rate, released.batch_size, released.gradient_clip)
     assert told == ("polynomial", 2e-4, 100, 5.0)
-
-
-def test_a_training_knows_no_ray() -> None:
-    """A notebook with torch, pyarrow and RDKit trains."""
-    code = (
-        "import sys\n"
-        "for name in ('ray', 'mlflow', 'sklearn', 'matplotlib', 'typer'): sys.modules[name] = None\n"
-        "import ms2img.massformer.training, ms2img.massformer.bundle, ms2img.massformer.transfer\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from s3_servers import S3Server
 
 from ms2img.errors import UsageError
 from ms2img.io.read import RunSpectra, read_runs, sniff
@@ -19,6 +20,7 @@ from ms2img.ms2toimg.simulation import SimulationConfig, assays, write_study
 from ms2img.ms2toimg.simulation.compounds import load_compounds
 from ms2img.ms2toimg.simulation.config import ASSAYS
 from ms2img.ms2toimg.simulation.ions import Ions, make_ions
+from ms2img.ms2toimg.simulation.store import store_study
 from ms2img.ms2toimg.simulation.study import SIMULATION_VERSION, contaminants
 
 TINY = SimulationConfig(accessions=5, replicates=2)
@@ -203,6 +205,26 @@ def test_a_study_with_a_lost_run_is_refused(tmp_path: Path) -> None:
     (out / "runs/SIM0002-1.mgf").unlink()
     with pytest.raises(UsageError, match=r"SIM0002-1\.mgf .* is gone"):
         write_study(out, small)
+
+
+def test_a_study_in_an_object_store_is_the_local_one(tiny: Path, s3: S3Server, tmp_path: Path) -> None:
+    out = s3.bucket("lab") + "/study"
+    s3.put("lab/study/runs/SIM0001-1.mgf", b"half of an upload")  # of a call that was interrupted
+    summary = store_study(out, TINY)
+    assert (summary.sheet, summary.unchanged) == (f"{out}/samples.csv", False)
+    for name in s3.keys("lab/study"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(s3.get(f"lab/{name}"))
+    assert _digest(tmp_path / "study") == _digest(tiny)
+    assert store_study(out, TINY).unchanged
+    with pytest.raises(UsageError, match="seed 0, not 3"):
+        store_study(out, TINY.model_copy(update={"seed": 3}))
+    s3.put("lab/other/notes.txt", b"mine")
+    with pytest.raises(UsageError, match=r"is not empty \(notes\.txt\)"):
+        store_study("s3://lab/other", TINY)
+    s3.client().delete_object(Bucket="lab", Key="study/samples.csv")
+    with pytest.raises(UsageError, match=r"samples\.csv .* is gone"):
+        store_study(out, TINY)
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ms2img.io.storage import folder
 from ms2img.tracking.store import open_store
 from pipelines.sweep import sweep
 from pipelines.sweep_config import SweepConfig
+from pipelines.sweep_nodes import Node, slots
 from pipelines.sweep_plan import SweepPlan
 from pipelines.sweep_resume import checked
 from tune.choose import nested, winner
@@ -188,6 +189,15 @@ def test_a_trial_without_room_is_refused_before_there_is_a_sweep(ray_session, op
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_the_room_for_trials_is_that_of_the_nodes_they_are_placed_on(options):
+    cpu, gpu, head = Node(2, 0, 8, "cpu"), Node(3, 1, 6, "gpu"), Node(5, 0, 4, "head")
+    on_cpus, on_gpus = (SweepPlan.make(config(options, "unused", gpus_per_trial=share)) for share in (0.0, 0.5))
+    assert (slots(on_cpus.config, [cpu, gpu, head]), on_cpus._memory([cpu, gpu, head])) == (2, (8, 2))
+    assert (slots(on_gpus.config, [cpu, gpu, head]), on_gpus._memory([cpu, gpu, head])) == (2, (6, 2))
+    assert slots(on_cpus.config, [gpu, head]) == 8  # none is for them, so all are
+    assert slots(on_cpus.config, [Node(2, 0, 8), Node(4, 0, 8)]) == 6
+
+
 @pytest.mark.slow
 def test_a_ledger_that_is_taken_away_ends_the_job_in_a_line(ray_session, options, tmp_path):
     class Thief(Heard):
@@ -252,7 +262,8 @@ GPUS = """
 import sys, ray
 sys.path.insert(0, sys.argv[1])
 from sweeps import Heard, config
-from pipelines.sweep_plan import Node, SweepPlan
+from pipelines.sweep_nodes import Node, slots
+from pipelines.sweep_plan import SweepPlan
 from ms2img.io.storage import folder
 from tune.ledger import Ledger
 from tune.search import run_search
@@ -262,7 +273,7 @@ ray.init(address="local", num_cpus=4, num_gpus=1, include_dashboard=False, log_t
 options = dict(zip(("images", "samples", "space", "assay"), sys.argv[3:]))
 plan = SweepPlan.make(config(options, sys.argv[2], trials=6, gpus_per_trial=0.5))
 nodes, heard = Node.connected(), Heard()
-assert plan.slots(nodes) == 2, plan.slots(nodes)
+assert slots(plan.config, nodes) == 2, slots(plan.config, nodes)
 search = Search(1, 0.5, 4, "fifo", plan.epochs, 60)  # Ray's own packing, not ours, is to keep it at two
 cohort = Cohort(plan.cohort.images, plan.cohort.labels.target, plan.tasks)
 run_search(plan.random_trials(None), cohort, Ledger(folder(sys.argv[2])), search, heard)

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import ray
 from cryptography import x509
 from ray_nodes import ray_nodes
 
@@ -41,8 +42,9 @@ def test_a_certificate_is_the_hosts_signed_by_the_authority_and_its_key_is_priva
 
 @pytest.mark.slow  # half a minute: a head and a worker start
 def test_a_cluster_by_tls_runs_tasks_and_refuses_whoever_has_no_certificate_of_its_authority(tmp_path: Path) -> None:
-    ours = make_certificates(tmp_path / "ours", ["127.0.0.1"])
-    theirs = make_certificates(tmp_path / "theirs", ["127.0.0.1"])
+    hosts = ["127.0.0.1", ray.util.get_node_ip_address()]  # by which Ray's processes call a loopback node
+    ours = make_certificates(tmp_path / "ours", hosts)
+    theirs = make_certificates(tmp_path / "theirs", hosts)
     with ray_nodes({**ours, "RAY_AUTH_MODE": "disabled"}) as nodes:
         nodes.add("cpu", "on-demand")
         served = nodes.python(TASK)

@@ -12,13 +12,10 @@ from pathlib import Path
 from cluster.native import ray_node
 from cluster.native.credentials import Credentials
 from cluster.native.ports import free_block
-from cluster.native.postgres import postgres_service
 from cluster.native.process import GRACE_SECONDS, Service, end, start, wait_for
 from cluster.native.ray_node import LOOPBACK, Worker
-from cluster.native.redis import redis_service
-from cluster.native.s3 import s3_environment, s3_service
+from cluster.native.services import address, dashboard, node_environment, service_of
 from cluster.native.state import STATE_NAME, State
-from cluster.native.tracking import USER, tracking_service
 from ms2img.errors import UsageError
 
 SERVERS = ("redis", "postgres", "s3", "mlflow")  # the others are Ray nodes: "head", "worker-1", ...
@@ -103,16 +100,14 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The variables that lead a driver or client to this cluster; some of them are secrets or their places."""
         return {
-            **self._node_environment(),
+            **node_environment(self._state, self._credentials),
             "RAY_ADDRESS": self.address("head"),
             "RAY_API_SERVER_ADDRESS": self._dashboard,
         }
 
     def address(self, service: str) -> str:
         """``host:port`` of a server, of the head's GCS, or of a worker's node manager."""
-        ports = self._state.ports
-        port = ports["servers"].get(service) or ports[service]["gcs" if service == "head" else "node_manager"]
-        return f"{(service in self._workers and self._workers[service].host) or self._state.host}:{port}"
+        return address(self._state, service, self._workers)
 
     @property
     def home(self) -> Path:
@@ -187,7 +182,7 @@ class Stack:
 
     @property
     def _dashboard(self) -> str:
-        return f"http://{self._state.host}:{self._state.ports['head']['dashboard']}"
+        return dashboard(self._state)
 
     def _free_block(self) -> int:
         blocks = self._state.ports.values()
@@ -213,54 +208,8 @@ class Stack:
             wait_for(self._services[name], self._state.processes[name], self._log(name))
             self._tell(f"{name:10} {self.address(name)}")
 
-    def _store_environment(self) -> dict[str, str]:
-        endpoint = self._state.s3_endpoint or f"http://{self.address('s3')}"
-        return s3_environment(endpoint, self._credentials.s3_key, self._credentials.s3_secret)
-
-    def _node_environment(self) -> dict[str, str]:
-        return {
-            **ray_node.token_environment(self._state.host, self._credentials.token_path),
-            **self._store_environment(),
-            "MLFLOW_TRACKING_URI": f"http://{self.address('mlflow')}",
-            "MLFLOW_TRACKING_USERNAME": USER,
-            "MLFLOW_TRACKING_PASSWORD": self._credentials.mlflow_password,
-        }
-
     def _service(self, name: str) -> Service:
-        home, host, own = self._state.home, self._state.host, self._credentials
-        servers = self._state.ports["servers"]
-        if name == "redis":
-            return redis_service(home, host, servers["redis"], own.redis_password)
-        if name == "postgres":
-            return postgres_service(home, host, servers["postgres"], own.postgres_password)
-        if name == "s3":
-            return s3_service(home, host, servers["s3"], own.s3_key, own.s3_secret)
-        if name == "mlflow":
-            return tracking_service(
-                home,
-                host,
-                servers["mlflow"],
-                own,
-                postgres_port=servers["postgres"],
-                store=self._store_environment(),
-            )
-        environment = {**self._node_environment(), "RAY_START_HOOK": ray_node.HOOK}
-        if name == "head":
-            head_ports = self._state.ports["head"]
-            return ray_node.head_service(
-                home, host, head_ports, own, redis_port=servers["redis"], environment=environment
-            )
-        return ray_node.worker_service(
-            name,
-            self._workers.get(name, Worker()),
-            home,
-            host,
-            self._state.ports[name],
-            gcs=self.address("head"),
-            dashboard=self._dashboard,
-            token=own.ray_token,
-            environment=environment,
-        )
+        return service_of(name, self._state, self._credentials, self._workers)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def tracking_service(
         "--app-name", "basic-auth",
         "--backend-store-uri", database,
         "--artifacts-destination", f"s3://{ARTIFACTS_BUCKET}",
+        "--allowed-hosts", f"{host}:{port}",  # beyond loopback and private networks MLflow knows none
     ]  # fmt: skip
     environment = {
         **store,

@@ -24,7 +24,8 @@ from ms2img.massformer.objective import CosineObjective, molecule_means, spectru
 # AdamW as torch has it (the paper and the released code): no Keras here.
 _TORCH_EPSILON = 1e-8
 #: How each preset is trained. The paper's learning rate, weight decay and batch size came of its search and are not
-#: printed; those of "paper" and "small" are ours. "released": polynomial decay, peak 2e-4, batch 100, gradient clip 5.
+#: printed; those of "paper" and "small" are ours. "released": polynomial decay, peak 2e-4, batch 100, gradient clip 5;
+#: its epochs and warm-up are ours.
 TRAINING = {
     "paper": FitConfig(
         epochs=100,

@@ -193,6 +193,12 @@ def network_of(config: CnnConfig, height: int, width: int) -> Cnn | CnnEnsemble:
     return Cnn(config, height, width) if alone else CnnEnsemble(config, height, width)
 
 
+def require_size(config: CnnConfig, height: int, width: int) -> None:
+    """`UsageError` when images of this size are too small for the config's convolutions; no weight is made."""
+    with torch.device("meta"):
+        network_of(config, height, width)
+
+
 def build_cnn(config: CnnConfig, height: int, width: int, *, seed: int = 0) -> Cnn | CnnEnsemble:
     """A network for images of `height` x `width`, its initial weights a function of `seed` alone.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cluster.connect import DATA_THREAD, ray_is_alive
 from cluster.placement import for_tasks
-from ms2img.errors import JobError
+from ms2img.errors import JobError, UsageError
 
 END = object()  # behind the last answer
 LOOK_SECONDS = 0.1  # between two looks at Ray's processes while nothing comes (ours): soon Ray ends us as well
@@ -27,7 +27,7 @@ def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Ite
     CPU nodes do it, where there are any.
 
     `function` and the work are pickled. A worker that dies is replaced and its piece done again. Raises the `JobError`
-    that `function` raised, or one that says that Ray is gone.
+    or `UsageError` that `function` raised, or one that says that Ray is gone.
     """
     import ray
 
@@ -36,7 +36,7 @@ def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Ite
     def answer(row: dict[str, Any]) -> dict[str, Any]:
         try:
             result: Any = function(pickle.loads(row["work"]))  # noqa: S301 (of this job's driver)
-        except JobError as error:
+        except (JobError, UsageError) as error:
             result = error
         return {"answer": pickle.dumps(result)}
 
@@ -54,7 +54,7 @@ def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Ite
 
     for row in watched(rows):
         result = pickle.loads(row["answer"])  # noqa: S301
-        if isinstance(result, JobError):
+        if isinstance(result, JobError | UsageError):
             raise result
         yield result
 

@@ -22,7 +22,6 @@ from ms2img.io.dataset.lease import LEASE_NAME, Lease
 from ms2img.io.dataset.manifest import Manifest, Shard
 from ms2img.io.dataset.shards import shard_count
 from ms2img.io.dataset.sources import SOURCES_NAME, read_sources, write_sources
-from ms2img.io.dataset.staging import STAGING
 from ms2img.io.sheet import Run, Sheet
 from ms2img.io.storage import FileStatus, Folder, folder, is_remote, require_access, statuses
 from ms2img.ms2toimg.render import STAGE_VERSION
@@ -116,8 +115,7 @@ class _Conversion:
                 self._work(plan, planner, connection)
                 files = self._compact(plan, connection)
         except JobError as error:
-            n_staged = sum(1 for rows in self._held.rows.values() if any(f.startswith(STAGING) for f in rows.values()))
-            raise JobError(f"{error}; the same command goes on from {n_staged} staged runs") from None
+            raise JobError(f"{error}; the same command goes on with what is staged") from None
         self._commit(plan, files)
         return ConvertSummary(
             converted=self._converted,

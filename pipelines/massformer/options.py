@@ -34,7 +34,9 @@ class FitOptions(Config):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic; 'auto' is bfloat16 where the hardware multiplies it natively"
     )
-    workers_per_seed: int = Field(1, ge=1, description="workers that share each batch of a seed")
+    workers_per_seed: int = Field(
+        1, ge=1, description="workers that share each batch of a seed; with more than one, seeds take turns"
+    )
     cpus_per_worker: int = Field(1, ge=1, description="CPU cores, and torch threads, of a worker")
     gpus_per_worker: float = Field(0.0, ge=0, description="GPUs of a worker; a fraction shares one")
     checkpoint_seconds: float = Field(

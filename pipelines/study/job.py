@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ms2img.errors import UsageError
+from ms2img.errors import JobError, UsageError
 from ms2img.io.dataset.lease import LEASE_NAME, Lease
 from ms2img.io.storage import folder, is_remote
 from ms2img.ms2toimg.record_folder import SUMMARY_NAME
@@ -145,7 +145,13 @@ class _Study:
                 )
             )
             self.ledger.write(TRACKING_NAME, {"run_id": tracked.run_id})
-            ran, failed = self._work(planned, descriptive, stack)
+            try:
+                ran, failed = self._work(planned, descriptive, stack)
+            except JobError as error:
+                place = self.ledger.out.location
+                raise JobError(
+                    f"{error}; add --resume to the same command to go on with what is kept in {place}"
+                ) from None
             record = self._record(planned, descriptive)
             self.lease.require()
             self._write(record)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from ms2img.errors import JobError, UsageError
-from ms2img.io.storage import is_remote, join
+from ms2img.errors import JobError
+from ms2img.io.storage import join
 from pipelines.study.config import Source, StudyFile
 
 Notice = Callable[[str], None]
@@ -42,11 +41,9 @@ class Sources:
         return join(join(self._out, "data"), name)
 
     def _simulated(self, name: str, source: Source) -> str:
-        from ms2img.ms2toimg.simulation.study import write_study
+        from ms2img.ms2toimg.simulation.store import store_study
         from pipelines.progress import Steps
 
-        if is_remote(self._out):
-            raise UsageError(f"data.{name}: a simulated study is written to a local folder; give --out one")
         if source.simulate is None:
             raise ValueError(f"{name} is not simulated")
         with Steps(0, f"simulate {name}", quiet=self._quiet) as progress:
@@ -55,7 +52,7 @@ class Sources:
                 progress.total = total
                 progress.advance(done - progress.done)
 
-            return write_study(Path(self._folder(name)), source.simulate, advance).sheet
+            return store_study(self._folder(name), source.simulate, advance).sheet
 
     def _drifted(self, name: str, source: Source) -> str:
         from pipelines.drift import DriftConfig

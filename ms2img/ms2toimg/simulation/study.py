@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from ms2img.errors import UsageError
+from ms2img.io.location import join
 from ms2img.ms2toimg.simulation import assays, write
 from ms2img.ms2toimg.simulation.acquisition import acquire
 from ms2img.ms2toimg.simulation.alignment import Alignment
@@ -27,7 +28,7 @@ from ms2img.ms2toimg.simulation.ions import make_ions
 #: Raised by hand when the same config gives other files; a golden hash in the tests guards it.
 SIMULATION_VERSION = 1
 
-_RECORD = "study.json"
+RECORD = "study.json"
 _ALIGNED_TABLE = "alignment.txt"
 _CONTAMINANT_SD = 0.8  # ln, between contaminants; their level is that of a typical metabolite
 _CONTAMINANT_LEVEL = 0.5  # ln
@@ -62,9 +63,11 @@ def write_study(out: Path, config: SimulationConfig, progress: Progress | None =
     `progress` is called with (runs done, runs in all). Raises `UsageError` without RDKit, or if `out` holds anything
     but the same study; nothing is written then.
     """
-    earlier = _earlier(out, config)
-    if earlier is not None:
-        return earlier
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file; name a new folder for the simulated study")
+    if out.is_dir() and any(out.iterdir()):
+        record = (out / RECORD).read_bytes() if (out / RECORD).is_file() else None
+        return earlier_study(str(out), config, record, lambda name: (out / name).is_file())
     compounds = load_compounds()
     out.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -75,7 +78,7 @@ def write_study(out: Path, config: SimulationConfig, progress: Progress | None =
         folder.replace(out)  # also over an empty folder; in one step
     finally:
         shutil.rmtree(workplace)
-    return _summary(out, counts, unchanged=False)
+    return _summary(str(out), counts, unchanged=False)
 
 
 def make_collection(compounds: tuple[Compound, ...], config: SimulationConfig) -> Collection:
@@ -135,7 +138,7 @@ def _write(
     (folder / "README.txt").write_text(write.readme(config, {**counts, **kinds}), encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(), sort_keys=False), encoding="utf-8")
     record = {"simulated": True, **_identity(config), "counts": counts}
-    (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return counts
 
 
@@ -143,16 +146,14 @@ def _identity(config: SimulationConfig) -> dict[str, Any]:
     return {"simulation_version": SIMULATION_VERSION, "config": config.model_dump()}
 
 
-def _earlier(out: Path, config: SimulationConfig) -> StudySummary | None:
-    """The study already at `out`, None where nothing is; `UsageError` if it is something else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    if not out.is_dir():
-        raise UsageError(f"{out}: is a file; name a new folder for the simulated study")
+def earlier_study(
+    out: str, config: SimulationConfig, record: bytes | None, is_there: Callable[[str], bool]
+) -> StudySummary:
+    """The study already at `out`, by its record and what is there; `UsageError` if it is something else."""
     try:
-        record = json.loads((out / _RECORD).read_text(encoding="utf-8"))
-        found, counts = {**record["config"], "simulation_version": record["simulation_version"]}, record["counts"]
-    except (OSError, ValueError, KeyError, TypeError):
+        told = json.loads(record or b"")
+        found, counts = {**told["config"], "simulation_version": told["simulation_version"]}, told["counts"]
+    except (ValueError, KeyError, TypeError):
         raise UsageError(f"{out}: is not empty and holds no simulated study; name a new folder") from None
     wanted = {**config.model_dump(), "simulation_version": SIMULATION_VERSION}
     for key, value in wanted.items():
@@ -160,17 +161,22 @@ def _earlier(out: Path, config: SimulationConfig) -> StudySummary | None:
             raise UsageError(
                 f"{out}: holds a simulated study with {key} {found.get(key)!r}, not {value!r}; name a new folder"
             )
-    files = [write.run_file(run) for run in sequence(config)] if config.format == "mgf" else [_ALIGNED_TABLE]
-    missing = next((file for file in [write.SHEET_NAME, *files] if not (out / file).is_file()), None)
+    missing = next((name for name in sorted(data_files(config)) if not is_there(name)), None)
     if missing is not None:
         raise UsageError(f"{out}: {missing} of the simulated study is gone; remove the folder and simulate again")
     return _summary(out, counts, unchanged=True)
 
 
-def _summary(out: Path, counts: dict[str, int], *, unchanged: bool) -> StudySummary:
+def data_files(config: SimulationConfig) -> set[str]:
+    """The names of the sheet and of all that it names, relative to the study."""
+    data = {write.run_file(run) for run in sequence(config)} if config.format == "mgf" else {_ALIGNED_TABLE}
+    return {write.SHEET_NAME, *data}
+
+
+def _summary(out: str, counts: dict[str, int], *, unchanged: bool) -> StudySummary:
     return StudySummary(
-        output=str(out),
-        sheet=str(out / write.SHEET_NAME),
+        output=out,
+        sheet=join(out, write.SHEET_NAME),
         accessions=counts["accessions"],
         runs=counts["runs"],
         spectra=counts["spectra"],
