@@ -100,6 +100,7 @@ def ray_nodes(variables: Mapping[str, str] | None = None) -> Iterator[RayNodes]:
         token.write_text(secrets.token_hex(32))
         variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "AWS_"))}
+    kept["PATH"] = os.pathsep.join([str(RAY.parent), kept["PATH"]])  # a submitted job is begun as ``python``
     nodes = RayNodes(folder, {**kept, "OMP_NUM_THREADS": "1", **variables}, free_port(), free_port())
     try:
         nodes.start_head()
