@@ -29,6 +29,9 @@ class GridFile(Config):
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), description="of weights and batch order; the split stays")
     split_seed: int = 0
     minutes: float = Field(gt=0, description="training budget of a run, the same for every model")
+    clock: Literal["wall", "cpu"] = Field(
+        "wall", description="what measures it; 'cpu' counts the processor's time, so that other work takes nothing away"
+    )
     epochs: int = Field(1000, ge=1, description="cap: with 'minutes' the time decides")
     curve: tuple[float, ...] = Field(
         (), description="shares of the training molecules for the learning curve, on the first split and cell"

@@ -91,6 +91,7 @@ class Grid:
                 "model": PRESETS[run.model, self.file.preset].to_dict(),
                 "fit": {name: value for name, value in fit.to_dict().items() if name not in ("threads", "device")},
                 "minutes": self.file.minutes,
+                "clock": self.file.clock,
                 "ranking": self.file.ranking,
             }
         )
@@ -150,6 +151,7 @@ class Grid:
             work=f"{self.file.out}/work",
             name=f"{run.name}-{plan.fingerprint(seconds)}",
             checkpoint_seconds=CHECKPOINT_SECONDS,
+            clock=self.file.clock,
         )
         trained = read_result(task)
         if trained is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def train_model(
     initial: Mapping[str, Tensor] | None = None,
     resume: str | Path | None = None,
     max_seconds: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Trained:
     """Train a model on the training part, choosing the epoch by the cosine of the validation part.
 
@@ -96,7 +98,7 @@ def train_model(
     ----------
     initial: weights to start from, of a model of the same shape (see `ms2img.massformer.transfer`); None: drawn anew.
     resume: a state that the reporter has saved of the same training.
-    max_seconds: budget; see `ms2img.learn.fit.fit`.
+    max_seconds, clock: budget; see `ms2img.learn.fit.fit`.
     """
     network = build(model, data.spectrum, data.vocabulary, data.selfies, seed=config.seed)
     if initial is not None:
@@ -115,6 +117,7 @@ def train_model(
         resume=resume,
         objective=CosineObjective(data.molecule_of),
         max_seconds=max_seconds,
+        clock=clock,
     )
     network.load_state_dict(result.weights)
     network.eval()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,7 +32,10 @@ OnEpoch = Callable[[Mapping[str, float]], None]
 
 @dataclass(frozen=True, eq=False)
 class SeedTask:
-    """One training. `name`: of its files in the folder `work`. `initial`: weights to start from, or none, as bytes."""
+    """One training. `name`: of its files in the folder `work`. `initial`: weights to start from, or none, as bytes.
+
+    `clock`: whether `max_seconds` are those of a wall clock or of the processor.
+    """
 
     seed: int
     model: ModelConfig
@@ -42,6 +45,7 @@ class SeedTask:
     name: str
     checkpoint_seconds: float
     initial: bytes = b""
+    clock: Literal["wall", "cpu"] = "wall"
 
     @property
     def state_name(self) -> str:
@@ -129,6 +133,7 @@ def train_seed(data: TrainingSet, task: SeedTask, on_epoch: OnEpoch, *, first: b
             initial=load(task.initial) if task.initial else None,
             resume=resume,
             max_seconds=task.max_seconds,
+            clock=time.process_time if task.clock == "cpu" else time.perf_counter,
         )
     if first:
         _keep(task, trained)
