@@ -61,6 +61,7 @@ def test_training_registers_a_model_marked_simulated(inside, trained):
     assert listed[0]["auc_mean"] == pytest.approx(trained["auc_mean"])
 
 
+@pytest.mark.slow  # two more trainings; test_folds.py compares one to the last bit
 def test_the_same_seed_gives_the_same_metrics_and_another_does_not(inside, trained):
     arguments = ["train", "images", "--samples", "study/samples.csv", "--assay", "dpph", *QUICK, "--quiet"]
     again = cli.invoke(arguments).values

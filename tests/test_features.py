@@ -259,6 +259,7 @@ def test_blanks_and_other_kinds_are_columns_only_on_request(tmp_path, ray_sessio
 
 
 @pytest.mark.ray
+@pytest.mark.slow  # half a minute; test_convert_kills.py kills the same kind of job
 def test_a_killed_job_goes_on_from_what_is_staged(tmp_path, ray_session):
     for number in range(MANY):
         slow(tmp_path / f"{number:02}.mgf", spectra=200 + number, peaks=40)

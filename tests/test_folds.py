@@ -121,6 +121,7 @@ def test_a_fold_that_cannot_train_says_why_without_retrying(ray_session: None) -
         train_folds(images, target, hopeless, FoldResources())
 
 
+@pytest.mark.slow  # half a minute
 def test_a_fold_whose_workers_keep_dying_is_given_up(ray_session: None) -> None:
     """Clear error after the retries, and the other fold stops early."""
     images, target = study()

@@ -277,6 +277,7 @@ def gaps(first, home, tmp_path_factory) -> Path:
     return place
 
 
+@pytest.mark.slow  # half a minute
 def test_a_run_that_fails_moves_no_other_run_to_another_fold(first, gaps, store, monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     data = {"plants": {"samples": str(gaps / "samples.csv")}}

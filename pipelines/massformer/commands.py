@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pipelines.command import command, command_group
+from pipelines.massformer.attention import AttentionConfig, attention_command
 from pipelines.massformer.evaluate import EvaluateConfig, evaluate_command
 from pipelines.massformer.finetune import FinetuneConfig, finetune_command
 from pipelines.massformer.predict import PredictConfig, predict_command
@@ -25,4 +26,5 @@ def register_massformer(app: typer.Typer) -> None:
     command(group, "massformer finetune", FinetuneConfig, arguments=("model", "library"))(finetune_command)
     command(group, "massformer evaluate", EvaluateConfig, arguments=("model", "library", "out"))(evaluate_command)
     command(group, "massformer predict", PredictConfig, arguments=("model", "molecules"))(predict_command)
+    command(group, "massformer attention", AttentionConfig, arguments=("model", "molecules"))(attention_command)
     command(group, "massformer rank", RankConfig, arguments=("query",))(rank_command)
