@@ -14,7 +14,7 @@ from pipelines.command import COMMANDS
 from pipelines.submission.command_line import parse
 from pipelines.submission.travel import prepare
 
-NAMES = ("prepare", "train", "sweep", "finetune", "evaluate", "predict", "rank")
+NAMES = ("prepare", "train", "sweep", "finetune", "evaluate", "predict", "attention", "rank")
 OUT = "s3://lab/out"
 
 
