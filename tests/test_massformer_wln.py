@@ -73,7 +73,7 @@ def molecules(seed: int) -> list[MoleculeFeatures]:
 def test_values_and_gradients_are_those_of_torch_geometric(seed: int, layers: int) -> None:
     torch.manual_seed(seed)
     features = molecules(seed)
-    encoder = Wln(layers=layers, width=WIDTH).double()
+    encoder = Wln(layers=layers, width=WIDTH, norm=False).double()
     torch.nn.init.normal_(encoder.message_atom.bias)
     found, expected = encoder(collate("wln", features)), reference(encoder, [one.graph for one in features])
     assert (expected > 0).any()
@@ -87,7 +87,7 @@ def test_values_and_gradients_are_those_of_torch_geometric(seed: int, layers: in
 
 def test_an_atom_alone_compares_to_nothing() -> None:
     rng = np.random.default_rng(0)
-    assert not Wln(layers=3, width=WIDTH)(collate("wln", [random_features(rng, 1)])).any()
+    assert not Wln(layers=3, width=WIDTH, norm=False)(collate("wln", [random_features(rng, 1)])).any()
 
 
 def test_the_order_of_atoms_and_bonds_does_not_matter() -> None:
@@ -95,8 +95,21 @@ def test_the_order_of_atoms_and_bonds_does_not_matter() -> None:
     graph = random_graph(rng, 14)
     other = permuted(graph, rng.permutation(14))
     bits = random_features(rng, 3)
-    encoder = Wln(layers=3, width=WIDTH).double()
+    encoder = Wln(layers=3, width=WIDTH, norm=False).double()
     one, two = (
         encoder(collate("wln", [MoleculeFeatures(each, bits.fingerprint, bits.tokens)])) for each in (graph, other)
     )
     torch.testing.assert_close(one, two)
+
+
+def test_the_norm_of_preset_small_is_over_each_embedding() -> None:
+    torch.manual_seed(0)
+    batch = collate("wln", molecules(0))
+    encoder = Wln(layers=2, width=WIDTH, norm=True).double()
+    plain = Wln(layers=2, width=WIDTH, norm=False).double()
+    plain.load_state_dict({name: value for name, value in encoder.state_dict().items() if not name.startswith("leave")})
+    embeddings = plain(batch)
+    expected = (embeddings - embeddings.mean(1, keepdim=True)) / (
+        embeddings.var(1, keepdim=True, correction=0) + 1e-5
+    ).sqrt()
+    torch.testing.assert_close(encoder(batch), expected)

@@ -3,7 +3,7 @@
     h_v = relu(W_in x_v)
     layers times, with the same weights:  h_v = relu(U [h_v, sum over neighbours u of relu(V [h_u, e_uv] + b)] + b')
     c_v = sum over neighbours u of (W_1 h_u * W_2 e_uv) * W_0 h_v
-    embedding = relu(max over atoms of c_v)
+    embedding = relu(max over atoms of c_v), and in preset "small" a layer norm over it
 
 x and e are the one-hot features of atoms and bonds, [..] concatenation, * element by element. An atom without
 neighbours has c = 0. The atoms of a batch lie in one column, one molecule after the other: no padding.
@@ -11,7 +11,7 @@ neighbours has c = 0. The atoms of a batch lie in one column, one molecule after
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -67,9 +67,12 @@ class Wln(Encoder):
 
     A dense layer on one-hot features is the sum of rows of a table, and one on a concatenation the sum of two dense
     layers; bonds are so few kinds that their half is computed once a kind.
+
+    norm: a layer norm over the embedding (ours). c_v is a product of three things that are learned, and nothing else
+        keeps it from growing.
     """
 
-    def __init__(self, *, layers: int, width: int) -> None:
+    def __init__(self, *, layers: int, width: int, norm: bool) -> None:
         super().__init__()
         self.width = width
         self.layers = layers
@@ -80,6 +83,7 @@ class Wln(Encoder):
         self.final_neighbour = nn.Linear(width, width, bias=False)  # W_1
         self.final_bond = nn.Embedding(sum(BOND_SIZES), width)  # W_2
         self.final_self = nn.Linear(width, width, bias=False)  # W_0
+        self.leave = nn.LayerNorm(width) if norm else nn.Identity()
         offsets = np.cumsum([0, *BOND_SIZES[:-1]])
         self.register_buffer("kinds", torch.from_numpy(kind_features() + offsets), persistent=False)
         self.kinds: Tensor
@@ -96,7 +100,8 @@ class Wln(Encoder):
         bond = self.final_bond(self.kinds).sum(dim=1).index_select(0, kind)
         neighbour = self.final_neighbour(state).index_select(0, start) * bond
         compared = summed(neighbour, end, len(state)) * self.final_self(state)
-        return functional.relu(torch.segment_reduce(compared, "max", lengths=molecules["sizes"]))
+        embeddings = functional.relu(torch.segment_reduce(compared, "max", lengths=molecules["sizes"]))
+        return cast("Tensor", self.leave(embeddings))
 
     def _initialise(self) -> None:
         """Normal weights of deviation min(1 / sqrt(columns), LARGEST_STD), zero biases: DGL-LifeSci, `WLNLinear`."""
