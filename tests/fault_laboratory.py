@@ -55,7 +55,9 @@ class Laboratory:
             told, error = process.communicate(timeout=PATIENCE)
         return process.returncode, told, error.splitlines()
 
-    def struck(self, kind: str, strike: Callable[[], None], mend: Callable[[], None]) -> str:
+    def struck(
+        self, kind: str, strike: Callable[[], None], mend: Callable[[], None], *, seconds: float = PATIENCE
+    ) -> str:
         """Run a job, strike it at work, mend; then it has finished or is run again. How it ended, in words."""
         job, out = self.job(kind), self.new_output()
         with job.running(self.stack, out) as process:
@@ -63,7 +65,7 @@ class Laboratory:
             assert process.poll() is None
             strike()
             mend()
-            told, error = process.communicate(timeout=PATIENCE)
+            told, error = process.communicate(timeout=seconds)
         lines = error.splitlines()
         assert not any("Traceback" in line for line in lines), lines
         seen = "finished"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from fault_laboratory import KINDS, Laboratory, lead_to, tell
+from fault_laboratory import KINDS, PATIENCE, Laboratory, lead_to, tell
 from fault_proxy import FaultProxy, nothing
 from native_jobs import wait_until
 
@@ -18,6 +18,8 @@ from cluster.native.ray_node import Worker
 
 pytestmark = [pytest.mark.cluster, pytest.mark.ray]
 
+#: What Ray's gRPC waits before it gives up a call to a worker that is cut off: keepalive every 300 s, answered in 120 s.
+SILENCE_SECONDS = 420.0
 NAMESPACE = f"ms2img-{os.getpid()}"
 NEAR, FAR = "198.18.77.1", "198.18.77.2"  # of the block that is kept for tests of networks, RFC 2544
 
@@ -80,6 +82,6 @@ def test_a_network_cut_between_head_and_worker(
         lab.stack.kill_worker(2)
         lab.stack.start("worker-2")
     wait_until(lambda: lab.stack.alive_nodes() == 3)
-    seen = lab.struck(kind, wire.cut, lambda: None)
+    seen = lab.struck(kind, wire.cut, lambda: None, seconds=SILENCE_SECONDS + PATIENCE)
     wait_until(lambda: lab.stack.alive_nodes() == 2)  # the head has given the far node up
     tell("network cut between head and worker", kind, seen)
