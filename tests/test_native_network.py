@@ -18,7 +18,7 @@ from cluster.native.ray_node import Worker
 
 pytestmark = [pytest.mark.cluster, pytest.mark.ray]
 
-#: What Ray's gRPC waits before it gives up a call to a worker that is cut off: keepalive every 300 s, answered in 120 s.
+#: Until Ray's gRPC gives up a call to a worker that is cut off: 300 s to a keepalive, 120 s for its answer.
 SILENCE_SECONDS = 420.0
 NAMESPACE = f"ms2img-{os.getpid()}"
 NEAR, FAR = "198.18.77.1", "198.18.77.2"  # of the block that is kept for tests of networks, RFC 2544
