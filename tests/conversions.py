@@ -53,7 +53,7 @@ def running(arguments: Sequence[str], variables: Mapping[str, str]) -> Iterator[
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_hear_interrupts,
+        preexec_fn=hear_interrupts,
     )
     try:
         yield process
@@ -66,7 +66,7 @@ def running(arguments: Sequence[str], variables: Mapping[str, str]) -> Iterator[
             _kill(pid, signal.SIGKILL)
 
 
-def _hear_interrupts() -> None:
+def hear_interrupts() -> None:
     """A child of a background job ignores Ctrl-C from birth."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -22,6 +22,12 @@ psutil = ray._private.utils.psutil  # it comes with Ray, which puts it on the pa
 
 RAY = Path(sys.executable).with_name("ray")
 START_SECONDS = 180
+AGENT_PORTS = (
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "runtime-env-agent-port",
+    "metrics-export-port",
+)
 
 
 @dataclass
@@ -68,9 +74,10 @@ class RayNodes:
 
     def _start(self, *options: object) -> list[Any]:
         before = {process.pid for process in self._own()}
-        if "--head" in options:
-            options = (*options, "--temp-dir", self.folder / "r")
-        command = [RAY, "start", "--node-ip-address", "127.0.0.1", "--disable-usage-stats", *options]
+        # Ports and a folder of its own: nodes of one machine would delete each other's copies of a job's files.
+        ports = (part for name in AGENT_PORTS for part in (f"--{name}", free_port()))
+        own = ("--temp-dir", self.folder / f"n{len(self.processes)}", *ports)
+        command = [RAY, "start", "--node-ip-address", "127.0.0.1", "--disable-usage-stats", *own, *options]
         log = self.folder / "start.txt"  # a pipe would stay open with what it has started
         started = subprocess.run(
             [str(part) for part in command],

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from conversions import COMMAND, conversion, data_set, finish
+from conversions import COMMAND, conversion, data_set, finish, hear_interrupts
 from mgf_files import good
 from ray_heads import RayHead, ray_head
 from s3_servers import SECRET, S3Server
@@ -46,7 +46,13 @@ def variables(head: RayHead, s3: S3Server, tmp_path: Path) -> dict[str, str]:
 def started(folder: Path, variables: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
     """``ms2img`` in a folder; killed at the end of the block if it still runs."""
     process = subprocess.Popen(
-        [*COMMAND, *words], cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *words],
+        cwd=folder,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
     )
     try:
         yield process
