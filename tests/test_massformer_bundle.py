@@ -244,7 +244,7 @@ def test_peaks_are_bins_above_the_cut() -> None:
     spectrum = np.zeros(10, dtype=np.float32)
     spectrum[[2, 5, 7]] = [0.02, 0.4, 0.001]
     config = SpectrumConfig(bin_width=0.5, mz_max=5.0)
-    assert peaks_of(spectrum, config, PeakRule(cut=0.05)) == [(1.25, 50.0), (2.75, BASE_PEAK)]
+    assert peaks_of(spectrum, config, PeakRule(cut=0.05, mass="centre")) == [(1.25, 50.0), (2.75, BASE_PEAK)]
     assert len(peaks_of(spectrum, config, PeakRule(cut=0.0))) == 3
     assert peaks_of(np.zeros(10, dtype=np.float32), config, PeakRule()) == []
 

@@ -25,7 +25,6 @@ from ms2img.massformer.molecule.selfies_tokens import SelfiesVocabulary
 from ms2img.massformer.questions import Structures
 from ms2img.massformer.selection import DataSettings, select, split_fingerprint
 from ms2img.massformer.spectrum import SpectrumConfig, binned, transformed
-from ms2img.massformer.split import TEST, VALIDATION
 
 SPECTRA_AT_ONCE = 4096  # binned before they are transformed (ours): the transform works in float64
 
@@ -88,8 +87,7 @@ class TrainingSet:
         """
         selection = select(library.molecules, library.spectra, settings, second_library=second_library)
         if learnt:
-            met = [each for each, part in selection.part.items() if each in learnt and part in (VALIDATION, TEST)]
-            settings = replace(settings, learnt=tuple(sorted(met)))
+            settings = replace(settings, learnt=tuple(sorted(learnt)))
             selection = select(library.molecules, library.spectra, settings, second_library=second_library)
         usable = selection.spectra.filter(pc.is_in(selection.spectra["molecule_id"], pa.array(list(features))))
         parts = [selection.part[each] for each in usable["molecule_id"].to_pylist()]

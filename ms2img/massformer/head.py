@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ms2img.massformer.spectrum import EDGE
+
 NORMS = ("batch", "layer")
 OUTPUTS = ("relu", "softplus")
 #: Hidden width of a block over its width; released code, from NEIMS.
@@ -103,7 +105,7 @@ class SpectrumHead(nn.Module):
 
     def last_bins(self, precursor_mz: Tensor) -> Tensor:
         """int64 [b]: the last bin that may hold a peak, that of the precursor m/z plus the margin; may be >= n_bins."""
-        return torch.floor(precursor_mz.double() / self.bin_width).long() + self.margin_bins
+        return torch.floor(precursor_mz.double() / self.bin_width + EDGE).long() + self.margin_bins
 
 
 def counted_back(reverse: Tensor, last: Tensor) -> Tensor:

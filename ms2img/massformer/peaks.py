@@ -27,7 +27,7 @@ class PeakRule(Settings):
     """
 
     cut: float = 0.01
-    mass: str = "centre"
+    mass: str = "defect"
 
     def __post_init__(self) -> None:
         self._require_float("cut", low=0.0, high=1.0)

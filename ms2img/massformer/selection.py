@@ -101,7 +101,8 @@ def select(
     found = _of(molecules, kept)
     part = split_molecules(found, by=settings.split, seed=settings.split_seed, held_out=second_library)
     known = {each: DROPPED for each in settings.learnt if part.get(each) in (VALIDATION, TEST)}
-    return Selection(kept, _thinned({**part, **known}, settings), second)
+    new = pc.invert(pc.is_in(second["molecule_id"], pa.array(settings.learnt, pa.string())))
+    return Selection(kept, _thinned({**part, **known}, settings), second.filter(new))
 
 
 def split_fingerprint(part: Mapping[str, str]) -> str:

@@ -16,6 +16,8 @@ from ms2img.learn.settings import Settings
 
 TRANSFORMS = ("log", "sqrt", "none")
 MERGES = ("max", "sum")
+#: What a quotient may lack of a bin's edge (0.3 / 0.1 is less than 3 in floating point), in bins.
+EDGE = 1e-9
 #: A base peak of 1 counts for so much before the logarithm; released code, transform "log10over3".
 LOG_SCALE = 1000.0
 LOG_DIVISOR = 3.0  # likewise
@@ -63,7 +65,7 @@ def binned(mz: ArrayLike, intensity: ArrayLike, config: SpectrumConfig) -> NDArr
 
 def bin_of(mz: ArrayLike, config: SpectrumConfig) -> NDArray[np.int64]:
     """Bin numbers of m/z values; beyond `mz_max` they are `n_bins` and more."""
-    return np.floor(np.asarray(mz, dtype=np.float64) / config.bin_width).astype(np.int64)
+    return np.floor(np.asarray(mz, dtype=np.float64) / config.bin_width + EDGE).astype(np.int64)
 
 
 def transformed(spectra: ArrayLike, config: SpectrumConfig) -> NDArray[np.float32]:

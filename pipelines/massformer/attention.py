@@ -48,12 +48,13 @@ def attention_command(config: AttentionConfig, output: Output) -> Result:
         predictor = load_bundle(folder)
     if predictor.model.config.kind != "massformer":
         raise UsageError(f"{config.model}: a model of kind '{predictor.model.config.kind}' has no attention")
-    out = storage.folder(config.out)
+    out, rules = storage.folder(config.out), predictor.structures
     normal: dict[int, str] = {}
     refused: dict[int, str] = {}
     for row, text in enumerate(given, 1):
         try:
-            normal[row] = parse(text).smiles  # its k-th atom is the k-th number
+            taken = parse(text, elements=rules.elements, max_atoms=rules.max_atoms)
+            normal[row] = taken.smiles  # its k-th atom is the k-th number
         except Refused as error:
             refused[row] = f"{error.code}: {error.message}"
     rows = []

@@ -87,7 +87,7 @@ def mirror_figure(part: Part, predicted: np.ndarray, predictor: SpectrumPredicto
 def heteroatom_figure(part: Part, predictor: SpectrumPredictor) -> tuple[dict[str, Interval], bytes]:
     """Fig. 5: the ratios of every element, and their PNG. Raises `UsageError` for a model without attention."""
     smiles = [part.smiles[name] for name in part.molecules]
-    features = _features(smiles)
+    features = _features(predictor, smiles)
     ratios = [
         attention_ratios(elements_of(features[text].graph), attention)
         for text, attention in zip(smiles, attention_of(predictor, smiles), strict=True)
@@ -101,7 +101,7 @@ def attention_of(predictor: SpectrumPredictor, smiles: list[str]) -> list[np.nda
     """Attention on each heavy atom [a] of every molecule; None of one that the model refuses, and of other encoders."""
     if predictor.model.config.kind != "massformer":
         return [None] * len(smiles)
-    features = _features(smiles)
+    features = _features(predictor, smiles)
     by_size = sorted(features, key=lambda text: features[text].graph.n_atoms)
     found: dict[str, np.ndarray] = {}
     for start in range(0, len(by_size), AT_ONCE):
@@ -118,13 +118,13 @@ def shown(condition: Condition) -> str:
     return "energy unknown" if condition.energy is None else f"{condition.energy:g} {condition.energy_unit}"
 
 
-def _features(smiles: list[str]) -> dict[str, MoleculeFeatures]:
+def _features(predictor: SpectrumPredictor, smiles: list[str]) -> dict[str, MoleculeFeatures]:
     from ms2img.massformer.molecule.description import features_of
 
-    found = {}
+    found, rules = {}, predictor.structures
     for text in dict.fromkeys(smiles):
         try:
-            found[text] = features_of(text)
+            found[text] = features_of(text, elements=rules.elements, max_atoms=rules.max_atoms)
         except Refused:
             continue
     return found

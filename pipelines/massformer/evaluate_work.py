@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 import ms2img
 from ms2img.errors import UsageError
@@ -61,7 +63,10 @@ def evaluate_models(
     """Score every model and both floors on every held-out part; the figures are of the first model's test part."""
     started = time.monotonic()
     parts = evaluation_parts(
-        library.molecules, selection, models[0].predictor.spectrum, second=_second(second, selection)
+        library.molecules,
+        selection,
+        models[0].predictor.spectrum,
+        second=_second(second, selection, models[0].settings.learnt),
     )
     sources = [(each.source(), each.seed) for each in models] + [(each, None) for each in floors(parts)]
     scored: list[Scored] = []
@@ -149,15 +154,14 @@ def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _second(second: Library | None, selection: Selection) -> tuple[Any, Any] | None:
-    """Molecules of the second library and its spectra, through the same filters as the first one's."""
+def _second(second: Library | None, selection: Selection, learnt: Sequence[str]) -> tuple[Any, Any] | None:
+    """Molecules of the second library and its spectra: filtered as the first one's, and without those learnt."""
     if second is None:
         return None
-    import pyarrow.compute as pc
-
     cells, adducts = (selection.spectra[column].unique() for column in ("cell", "adduct"))
     kept = second.spectra.filter(pc.is_in(second.spectra["cell"], cells))
-    return second.molecules, kept.filter(pc.is_in(kept["adduct"], adducts))
+    kept = kept.filter(pc.is_in(kept["adduct"], adducts))
+    return second.molecules, kept.filter(pc.invert(pc.is_in(kept["molecule_id"], pa.array(learnt, pa.string()))))
 
 
 def _figures(

@@ -39,7 +39,8 @@ def plan_of(config: FinetuneConfig, bundle: Path, uri: str) -> Plan:
     from ms2img.massformer.transfer import extended_weights
 
     description, before = read_checked_description(bundle), load_bundle(bundle)
-    trained = [each for each, part in read_split(bundle).items() if part == "train"]
+    # The validation part chose the parent's epoch; and a parent may have had a parent.
+    seen = [each for each, part in read_split(bundle).items() if part in ("train", "validation")]
     data = training_set(
         config.library,
         config.data_settings(),
@@ -47,7 +48,7 @@ def plan_of(config: FinetuneConfig, bundle: Path, uri: str) -> Plan:
         name=config.name,
         vocabulary=before.vocabulary,
         selfies=before.selfies,
-        learnt=frozenset(trained),
+        learnt=frozenset([*seen, *description.data.get("learnt", ())]),
     )
     weights = extended_weights(before.model, (before.vocabulary, before.selfies), (data.vocabulary, data.selfies))
     return Plan(

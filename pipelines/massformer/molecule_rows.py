@@ -80,7 +80,7 @@ def _batches(place: str) -> Iterator[pa.RecordBatch]:
                 convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
             )
     except RunError as error:
-        raise UsageError(f"{place}: {error}") from None
+        raise UsageError(str(error)) from None
     except pa.ArrowInvalid as error:
         raise UsageError(f"{place}: {str(error).splitlines()[0]}") from None
 

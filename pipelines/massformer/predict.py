@@ -37,7 +37,9 @@ class PredictConfig(FailureLimit):
     )
     cut: float = Field(0.01, ge=0, lt=1, description="least height of a peak, over that of the highest")
     mass: Literal["centre", "defect"] = Field(
-        "centre", description="m/z of a peak: the centre of its bin, or where organic ions of that nominal mass lie"
+        "defect",
+        description="m/z of a peak: where organic ions of that nominal mass lie, or the centre of its bin, which a "
+        "search at a tolerance below 0.5 Da does not match",
     )
     part_size: int = Field(256, ge=1, description="molecules that are worked on, and with --distributed kept, together")
     distributed: bool = Field(

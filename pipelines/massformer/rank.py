@@ -55,7 +55,10 @@ class RankConfig(Config):
     @classmethod
     def _energies_are_numbers(cls, value: str | None) -> str | None:
         if value is not None:
-            numbers(value)
+            try:
+                numbers(value)
+            except ValueError:
+                raise ValueError("expected numbers, 0 or more, with commas between, such as 20,40,60") from None
         return value
 
     @field_validator("out")
@@ -78,6 +81,9 @@ def rank_command(config: RankConfig, output: Output) -> Result:
     smiles = read_candidates(config.candidates)
     with pulled(config.model) as (folder, source):
         predictor = load_bundle(folder)
+    known = predictor.vocabulary
+    if config.instrument_type and config.instrument_type not in known.instruments:
+        raise UsageError(f"--instrument-type {config.instrument_type}: the model knows {', '.join(known.instruments)}")
     energies = tuple(numbers(config.energy)) if config.energy is not None else ()
     asked = Asked(config.adduct, config.instrument_type, energies, config.energy_unit)
     queries, refused = read_queries(config.query, asked, predictor.vocabulary.adducts)

@@ -67,7 +67,7 @@ def rank_candidates(
         off = np.abs(mass[taken] - precursor_mz[row])
         kept = taken if mass_ppm is None else taken[off <= 1e-6 * mass_ppm * precursor_mz[row]]
         ranks = order_of(cosine[row, kept].astype(np.float64))
-        order = np.lexsort((kept, ranks))
+        order = np.lexsort((kept, -cosine[row, kept], ranks))
         best = kept[order]
         answers.append(Ranked(best, ranks[order], cosine[row, best].astype(np.float64), entropy[row, best]))
     return answers, errors

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ms2img.massformer.conditions import Condition
 from ms2img.massformer.evaluate.closest import Conditions, closest_rows, rows_by_condition
+from ms2img.massformer.spectrum import EDGE
 
 BLOCK = 512  # molecules compared at a time
 
@@ -19,7 +20,7 @@ def precursor_only(precursor_mz: NDArray[np.float64], *, bin_width: float, n_bin
     The isotope peaks of the precursor are left out: the library's spectra isolate the monoisotopic ion.
     precursor_mz: [n], m/z. bin_width: Da, half-open bins from 0.
     """
-    bins = np.floor(np.asarray(precursor_mz, dtype=np.float64) / bin_width).astype(np.int64)
+    bins = np.floor(np.asarray(precursor_mz, dtype=np.float64) / bin_width + EDGE).astype(np.int64)
     answer = np.zeros((len(bins), n_bins), dtype=np.float32)
     inside = np.flatnonzero((bins >= 0) & (bins < n_bins))
     answer[inside, bins[inside]] = 1.0

@@ -88,9 +88,10 @@ def order_of(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.empty(0)
     order = np.argsort(-similarity, kind="stable")
     falling = similarity[order]
-    starts = np.flatnonzero(np.r_[True, -np.diff(falling) > TIE])
-    ends = np.r_[starts[1:], len(falling)]
     ranks = np.empty(len(similarity))
-    for start, end in zip(starts, ends, strict=True):
+    start = 0
+    while start < len(falling):  # equal to the first of a group, not to its neighbour: else near scores chain up
+        end = int(np.searchsorted(-falling, TIE - falling[start], side="right"))
         ranks[order[start:end]] = (start + 1 + end) / 2
+        start = end
     return ranks

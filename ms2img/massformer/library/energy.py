@@ -28,6 +28,7 @@ MAX_ENERGY = 1000.0  # either unit (ours): instruments end at 200; what is more 
 _TOKEN = re.compile(r"(\d+(?:\.\d+)?|\.\d+)|([a-z]+)|(%)|([-\u2010-\u2014~])|([,/;&+])|([()\[\]=:.\s]+)")
 _DETECTOR = re.compile(r"\b(?:ft|it)-?ms\b(?:\s+ii\b)?")  # "35 eV FT-MS II": who detected it is no energy
 _MEAN_FIRST = re.compile(r".*\bwith stepped\b")  # "42% (nominal) with stepped collision energies 30% and 55%"
+_DECIMAL_COMMA = re.compile(r"[^\d]*\d+,\d+[^\d]*")  # "2,5 eV", without a blank behind the comma
 _EV = frozenset({"ev", "v", "volt", "volts"})
 _NCE = frozenset({"nce", "nominal", "normalized", "normalised", "norm"})
 _RAMP = frozenset({"ramp", "ramped", "ramping"})
@@ -78,6 +79,8 @@ def parse_energy(text: str, bare: Unit | None) -> Energy:
         has_dash |= bool(dash) and bool(values)  # "-35 V" of a negative mode is no ramp
         has_list |= bool(comma)
         at = token.end()
+    if _DECIMAL_COMMA.fullmatch(text.strip()) and not words & (_RAMP | _STEPPED):
+        raise ValueError(f"collision energy '{text[:40]}': two steps, or a decimal comma?")
     _require_known(words, values, text)
     unit = _unit(words, has_percent, bare, text)
     return Energy(tuple(values), unit, _kind(words, len(values), has_dash, has_list, text))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from ms2img.massformer.library.massbank import laboratory_of
 from ms2img.massformer.library.peaks import parse_peaks
 from ms2img.massformer.library.record import SIMULATED, LibraryRecord, number, stated
+from ms2img.massformer.predicted import MAKER
 
 MGF_BEGIN, MGF_END = "BEGIN IONS", "END IONS"
 MSP_NAME, MSP_COUNT = "name", "numpeaks"
@@ -129,5 +130,5 @@ def _record(
         precursor_mz=number(found.get("precursor_mz"), f"{place}: precursor m/z"),
         mz=mz,
         intensity=intensity,
-        is_simulated=found.get("comment", "").startswith(SIMULATED),
+        is_simulated=found.get("comment", "").startswith((SIMULATED, MAKER)),
     )
