@@ -115,7 +115,7 @@ class _Conversion:
                 self._work(plan, planner, connection)
                 files = self._compact(plan, connection)
         except JobError as error:
-            raise JobError(f"{error}; the same command goes on with what is staged") from None
+            raise JobError(f"{error}; the same command goes on from what is staged") from None
         self._commit(plan, files)
         return ConvertSummary(
             converted=self._converted,
