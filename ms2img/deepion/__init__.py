@@ -1,0 +1,1 @@
+"""The third system: ion images of mass-spectrometry imaging, and embeddings of them (DeepION)."""
