@@ -117,7 +117,7 @@ def told(summary: TrainSummary, output: Output) -> Result:
         f"validation cosine per molecule {cosine} over {len(summary.seeds)} seeds; the best is seed {summary.best}"
     )
     output.say(f"registered {model.uri} (run {summary.run_id}); {model.decision}")
-    output.say(f"Next: ms2img massformer evaluate {model.uri} {summary.library}")
+    output.say(f"Next: ms2img massformer evaluate {model.uri} {summary.library} evaluation")
     return Result(
         {
             "run_id": summary.run_id,
