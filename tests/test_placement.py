@@ -53,10 +53,9 @@ from ray.job_submission import JobSubmissionClient
 from cluster.placement import driver_placement
 client = JobSubmissionClient(sys.argv[1] if len(sys.argv) > 1 else os.environ["JOBS"])
 def ran(placement):
-    job = client.submit_job(entrypoint="python -c 'import ray; ray.init(logging_level=40); "
-        "print(\\"node\\", ray.get_runtime_context().get_node_id())'", **placement)
+    job = client.submit_job(entrypoint="true", **placement)
     while not client.get_job_status(job).is_terminal(): time.sleep(0.5)
-    return next(line.split()[1] for line in client.get_job_logs(job).splitlines() if line.startswith("node "))
+    return client.get_job_info(job).driver_node_id
 import ray
 ray.init(address=os.environ["RAY_ADDRESS"], logging_level=40, log_to_driver=False)
 labels = {node["NodeID"]: node["Labels"] for node in ray.nodes()}
