@@ -100,6 +100,7 @@ class _IndexReader(ScanReader):
         self._numbers = array("q")
 
     def index(self) -> Index:
+        """Read to the end; the header, the encodings and a row of numbers a spectrum."""
         for _ in self.read():  # nothing is emitted: rows are kept here
             pass
         if self._encodings is None:
@@ -111,6 +112,7 @@ class _IndexReader(ScanReader):
         return Index(self._header, self._encodings, numbers)
 
     def starts(self) -> dict[str, Start]:
+        """See `ScanReader`: what is done where an element begins."""
         return {
             "cvParam": self._cv_param,
             "referenceableParamGroup": self._group,
@@ -122,6 +124,7 @@ class _IndexReader(ScanReader):
         }
 
     def ends(self) -> dict[str, End]:
+        """See `ScanReader`: what is done where an element ends."""
         return {
             "referenceableParamGroup": self._leave,
             "fileContent": self._end_content,

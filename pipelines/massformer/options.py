@@ -101,7 +101,10 @@ def joined(value: Any) -> Any:
 
 def numbers(text: str) -> list[float]:
     """The numbers between the commas; raises `ValueError` for what is none."""
-    found = [float(each) for each in listed(text)]
+    try:
+        found = [float(each) for each in listed(text)]
+    except ValueError:
+        found = []
     if not found or not all(math.isfinite(each) and each >= 0 for each in found):
         raise ValueError("expected numbers, 0 or more, with commas between, such as 20,40,60")
     return found

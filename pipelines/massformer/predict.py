@@ -57,10 +57,7 @@ class PredictConfig(FailureLimit):
     @field_validator("energy")
     @classmethod
     def _energies_are_numbers(cls, value: str) -> str:
-        try:
-            numbers(value)
-        except ValueError:
-            raise ValueError("expected numbers, 0 or more, with commas between, such as 20,40,60") from None
+        numbers(value)
         return value
 
     @field_validator("out")

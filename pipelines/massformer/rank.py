@@ -55,10 +55,7 @@ class RankConfig(Config):
     @classmethod
     def _energies_are_numbers(cls, value: str | None) -> str | None:
         if value is not None:
-            try:
-                numbers(value)
-            except ValueError:
-                raise ValueError("expected numbers, 0 or more, with commas between, such as 20,40,60") from None
+            numbers(value)
         return value
 
     @field_validator("out")

@@ -107,6 +107,7 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """See `io.RawIOBase`; `RunError` when more comes out than is allowed."""
         if not self._rest:
             self._rest = memoryview(self._read(CHUNK_BYTES))
             self.left -= len(self._rest)
