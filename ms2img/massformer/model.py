@@ -37,9 +37,10 @@ class ModelConfig(Settings):
     ffn: int = 256  # massformer: hidden width of the feed-forward halves
     norm_first: bool = True  # massformer: norms before the halves (Graphormer's paper) or after (its released code)
     kernel: int = 7  # cnn: tokens that a convolution sees
-    # wln: a layer norm over the embedding. Without it (the paper) "small" on MassBank, learning rate 1e-3: the training
-    # loss rose from .48 to .85 within ten epochs, the validation cosine fell from .459 to .079.
-    embedding_norm: bool = True
+    # wln: layer norms over states and embedding. "small" on MassBank, learning rate 1e-3: without any (the paper) the
+    # training loss rose from .48 to .85 within ten epochs; with the embedding's alone 100 molecules were learnt to a
+    # cosine of .76 in a minute of one core; with both to .955.
+    layer_norm: bool = True
     dropout: float = 0.1  # encoder; a WLN has none
     attention_dropout: float = 0.0  # massformer
     # massformer: deviation of the initial weights. Graphormer's is 0.02. At this width and 500 steps on MassBank (ours)
@@ -62,7 +63,7 @@ class ModelConfig(Settings):
         for name in ("dropout", "attention_dropout", "head_dropout"):
             self._require_float(name, low=0.0, high=1.0)
         self._require_float("initial_std", low=0.0, high=math.inf, low_open=True)
-        for name in ("norm_first", "embedding_norm", "head_skip"):
+        for name in ("norm_first", "layer_norm", "head_skip"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name}: {getattr(self, name)!r}; expected true or false")
         self._require_one_of("head_norm", NORMS)
@@ -141,7 +142,7 @@ def _encoder(config: ModelConfig, selfies: SelfiesVocabulary | None) -> Encoder:
             initial_std=config.initial_std,
         )
     if config.kind == "wln":
-        return Wln(layers=config.layers, width=config.width, norm=config.embedding_norm)
+        return Wln(layers=config.layers, width=config.width, norm=config.layer_norm)
     if config.kind == "fp":
         return FingerprintEncoder(
             bits=FINGERPRINT_BITS, layers=config.layers, width=config.width, dropout=config.dropout

@@ -27,7 +27,7 @@ _MASSFORMER_HEAD: dict[str, Any] = _PUBLISHED_HEAD | {
     "dropout": 0.1, "attention_dropout": 0.1, "initial_std": 0.02,
 }  # fmt: skip
 _WLN = ModelConfig(
-    kind="wln", layers=3, width=400, embedding_norm=False,
+    kind="wln", layers=3, width=400, layer_norm=False,
     head_layers=2, head_width=1000, head_dropout=0.4, head_skip=False, **_PUBLISHED_HEAD,
 )  # fmt: skip
 _FP = ModelConfig(

@@ -3,7 +3,9 @@
     h_v = relu(W_in x_v)
     layers times, with the same weights:  h_v = relu(U [h_v, sum over neighbours u of relu(V [h_u, e_uv] + b)] + b')
     c_v = sum over neighbours u of (W_1 h_u * W_2 e_uv) * W_0 h_v
-    embedding = relu(max over atoms of c_v), and in preset "small" a layer norm over it
+    embedding = relu(max over atoms of c_v)
+
+Preset "small" has a layer norm inside the second line's relu, and one over the embedding.
 
 x and e are the one-hot features of atoms and bonds, [..] concatenation, * element by element. An atom without
 neighbours has c = 0. The atoms of a batch lie in one column, one molecule after the other: no padding.
@@ -68,8 +70,9 @@ class Wln(Encoder):
     A dense layer on one-hot features is the sum of rows of a table, and one on a concatenation the sum of two dense
     layers; bonds are so few kinds that their half is computed once a kind.
 
-    norm: a layer norm over the embedding (ours). c_v is a product of three things that are learned, and nothing else
-        keeps it from growing.
+    norm: layer norms of atoms' new states, with the same weights in every layer, and of the embedding (ours). States
+        are sums over neighbours of sums over neighbours, and c_v a product of three things that are learned: nothing
+        else keeps either from growing.
     """
 
     def __init__(self, *, layers: int, width: int, norm: bool) -> None:
@@ -83,6 +86,7 @@ class Wln(Encoder):
         self.final_neighbour = nn.Linear(width, width, bias=False)  # W_1
         self.final_bond = nn.Embedding(sum(BOND_SIZES), width)  # W_2
         self.final_self = nn.Linear(width, width, bias=False)  # W_0
+        self.between = nn.LayerNorm(width) if norm else nn.Identity()
         self.leave = nn.LayerNorm(width) if norm else nn.Identity()
         offsets = np.cumsum([0, *BOND_SIZES[:-1]])
         self.register_buffer("kinds", torch.from_numpy(kind_features() + offsets), persistent=False)
@@ -96,7 +100,8 @@ class Wln(Encoder):
         bond = self.message_bond(self.kinds).sum(dim=1).index_select(0, kind)
         for _ in range(self.layers):
             message = functional.relu(self.message_atom(state).index_select(0, start) + bond)
-            state = functional.relu(self.update(torch.cat([state, summed(message, end, len(state))], dim=1)))
+            heard = summed(message, end, len(state))
+            state = functional.relu(self.between(self.update(torch.cat([state, heard], dim=1))))
         bond = self.final_bond(self.kinds).sum(dim=1).index_select(0, kind)
         neighbour = self.final_neighbour(state).index_select(0, start) * bond
         compared = summed(neighbour, end, len(state)) * self.final_self(state)
