@@ -34,9 +34,10 @@ from ms2img.massformer.training import TRAINING
 from pipelines.massformer.evaluate_models import load_models
 from pipelines.massformer.evaluate_parts import EvaluationParts, evaluation_parts
 from pipelines.massformer.evaluate_scores import PartScores, floors, score
-from pipelines.massformer.seed_work import SeedTask, read_result, train_seed
+from pipelines.massformer.seed_work import SpectrumSeed
 from pipelines.massformer.training_inputs import training_set
 from pipelines.massformer.training_job import Plan, save_plan
+from pipelines.seeds.work import SeedTask, read_result, train_seed
 from pipelines.study.ledger import key_of
 
 CHECKPOINT_SECONDS = 60.0
@@ -145,7 +146,6 @@ class Grid:
         seconds = 60 * self.file.minutes
         task = SeedTask(
             seed=run.seed,
-            model=plan.model,
             fit=plan.fit,
             max_seconds=seconds,
             work=f"{self.file.out}/work",
@@ -153,10 +153,10 @@ class Grid:
             checkpoint_seconds=CHECKPOINT_SECONDS,
             clock=self.file.clock,
         )
-        trained = read_result(task)
+        trained = read_result(task, SpectrumSeed)
         if trained is None:
-            train_seed(plan.data, task, lambda row: _tell(run, row))
-            trained = read_result(task)
+            train_seed(plan.training(), task, lambda row: _tell(run, row))
+            trained = read_result(task, SpectrumSeed)
         if trained is None:
             raise RuntimeError(f"{run.name}: the training left no result in {task.work}")
         bundle = f"{self.file.out}/bundles/{run.name}"

@@ -29,6 +29,7 @@ from pipelines.baselines_command import baselines_command
 from pipelines.baselines_config import BaselinesConfig
 from pipelines.command import COMMANDS, Output, Result, command, mean_and_sd, named
 from pipelines.conversion.config import ConvertConfig
+from pipelines.deepion.commands import register_deepion
 from pipelines.demo import DemoConfig, demo
 from pipelines.doctor import DoctorConfig, doctor
 from pipelines.drift import DriftConfig, drift_command
@@ -214,6 +215,7 @@ def _submit(config: SubmitConfig, output: Output) -> Result:
 command(app, "jobs", JobsConfig, arguments=("action", "id"), is_job=False)(jobs)
 
 register_massformer(app)
+register_deepion(app)
 
 command(app, "doctor", DoctorConfig, is_job=False)(doctor)
 

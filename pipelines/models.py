@@ -22,8 +22,8 @@ class ModelsConfig(Config):
 
     name: str | None = Field(
         None,
-        description="a registered model (ms2img-dpph), its assay (dpph) or library (massformer-massbank), "
-        "default all; or compare, or promote",
+        description="a registered model (ms2img-dpph), its assay (dpph), library (massformer-massbank) or section "
+        "(deepion-kidney-col), default all; or compare, or promote",
     )
     models: tuple[str, ...] = Field(
         (), description="of compare and promote: models:/NAME/VERSION, models:/NAME@ALIAS or run ids"

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from pipelines.models_decision import Compared
 
 USAGE = "see 'ms2img models --help'"
+#: System -> heading of the figure that its models are judged by, the figure's key, further columns.
+LISTED = {
+    "ms2toimg": ("AUC per accession", "auc", ("assay", "preset")),
+    "massformer": ("cosine", "cosine", ("library", "kind", "preset")),
+    "deepion": ("retrieval", "retrieval", ("section", "mode", "preset")),
+}
 
 
 def models_command(config: ModelsConfig, output: Output) -> Result:
-    """List the registered models with their cross-validated AUC, or validation cosine; or decide between two.
+    """List the registered models with the figure that each system's are judged by; or decide between two.
 
     \b
-    ms2img models [NAME]                        list all, or those of a name, assay or library
+    ms2img models [NAME]                        list all, or those of a name, assay, library or section
     ms2img models compare MODEL MODEL           on the same data, with a paired test
     ms2img models promote MODEL --reason TEXT   make it what '@champion' gives
     """
@@ -39,12 +45,9 @@ def models_command(config: ModelsConfig, output: Output) -> Result:
 
 def _list(config: ModelsConfig, output: Output) -> Result:
     rows = models(config)
-    of_assays = [row for row in rows if row["system"] != "massformer"]
-    of_spectra = [row for row in rows if row["system"] == "massformer"]
-    if of_assays:
-        output.show(_table(of_assays, "AUC per accession", "auc", ("assay", "preset")))
-    if of_spectra:
-        output.show(_table(of_spectra, "cosine", "cosine", ("library", "kind", "preset")))
+    for system, shown in LISTED.items():
+        if own := [row for row in rows if row["system"] == system]:
+            output.show(_table(own, *shown))
     if not rows:
         output.say("no model is registered yet; 'ms2img train' registers one")
     return Result({"models": rows})
@@ -113,10 +116,12 @@ def _measures(compared: Compared) -> Table:
 
 def _told(compared: Any) -> str:
     """What was recorded beside the reason."""
+    from ms2img.tracking.systems import SYSTEMS
+
     if not compared:
         return "the reason is kept with the version; there was no champion to compare with"
     if not compared["same_folds"]:
-        figures = "cosines" if "cosine_mean" in compared else "AUCs"
+        figures = next(system.figures for system in SYSTEMS.values() if system.measure in compared)
         return f"the reason is kept with the version, and that the {figures} do not compare: {compared['why']}"
     return (
         f"the reason is kept with the version, and the comparison: {compared['verdict']}, {compared['shown']} "

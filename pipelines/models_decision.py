@@ -70,21 +70,21 @@ class Compared:
 
 def compare(a: str, b: str) -> Compared:
     """Compare two trainings by their run ids or models: cross-validations per accession, fold by fold, spectrum models
-    molecule by molecule.
+    molecule by molecule, encoders of ion images ion by ion.
 
     Raises `UsageError` where a reference leads to none, or where they are not of the same data, saying what differs.
     """
     from ms2img.ms2toimg.compare_records import compare_records, differences
     from ms2img.tracking.pull import find
-    from pipelines.massformer.compare import compare_cosines, is_spectrum_model
+    from pipelines.seeds.compare import compare_seeds, is_of_seeds
 
     sources = [find(reference) for reference in (a, b)]
-    if any(is_spectrum_model(source) for source in sources):
+    if any(is_of_seeds(source) for source in sources):
         uris = (sources[0].uri, sources[1].uri)
         if sources[0].run_id == sources[1].run_id:
             raise UsageError(f"{a} and {b} are of one training; name two")
-        cosines = compare_cosines(sources[0], sources[1], uris)
-        return Compared(*uris, cosines, "cosine per molecule", "validation molecules", "paired t-test")
+        measures, shown, cases = compare_seeds(sources[0], sources[1], uris)
+        return Compared(*uris, measures, shown, cases, "paired t-test")
     found = [load_record(reference) for reference in (a, b)]
     names = [_name(each.model, each.run_id) for each in found]
     if found[0].run_id == found[1].run_id:

@@ -26,6 +26,7 @@ def test_a_matrix_and_a_peak_list_as_the_authors_have_them(shared: Path, tmp_pat
     expected = (measured - measured.min(axis=0)) / np.ptp(measured, axis=0)
     np.testing.assert_allclose(ions.images[:, ions.mask].T, expected, atol=1e-6)
     np.testing.assert_allclose(ions.mz, mz)
+    np.testing.assert_allclose(ions.intensity, measured.mean(axis=0))  # the preset leaves pixels as they are
     np.save(tmp_path / "data.npy", matrix)
     np.save(tmp_path / "mz.npy", mz)
     again = from_matrix(tmp_path / "data.npy", tmp_path / "mz.npy", (3, 4), PRESETS["released"])

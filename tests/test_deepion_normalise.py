@@ -74,7 +74,7 @@ def test_preset_released_is_the_released_codes_own(values: np.ndarray) -> None:
     values = values[values.any(axis=1)]
     matrix = values.T
     theirs = MinMaxScaler().fit_transform(matrix / np.sum(matrix, axis=0).reshape(1, -1)[0]) if len(values) else matrix
-    ours, flat = normalise.scaled(values, values.sum(axis=0), PRESETS["released"])
+    ours, flat = normalise.scaled(values, PRESETS["released"])
     np.testing.assert_allclose(ours[~flat].T, theirs[:, ~flat], atol=1e-9)
 
 
@@ -83,19 +83,41 @@ def test_preset_released_is_the_released_codes_own(values: np.ndarray) -> None:
 def test_images_are_of_0_to_1_whatever_the_unit(values: np.ndarray, pixel_norm: str, hotspots: str) -> None:
     asked = PrepareSettings(pixel_norm=pixel_norm, hotspots=hotspots)
     tic = values.sum(axis=0)
-    scaled, flat = normalise.scaled(values, tic, asked)
-    assert ((scaled >= 0) & (scaled <= 1)).all()
-    assert (scaled[~flat].min(axis=1) == 0).all()
-    assert (scaled[~flat].max(axis=1) == 1).all()
-    assert (scaled[flat] == 0).all()
-    again, _ = normalise.scaled(values * 1024.0, tic * 1024.0, asked)  # a power of two: nothing is rounded anew
-    np.testing.assert_array_equal(again, scaled)
+    found = normalise.kept(values, tic, asked).values
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found.min(axis=1) == 0).all()
+    assert (found.max(axis=1) == 1).all()
+    again = normalise.kept(values * 1024.0, tic * 1024.0, asked).values  # a power of two: nothing is rounded anew
+    np.testing.assert_array_equal(again, found)
+
+
+@few
+@given(counts, st.sampled_from(["tic", "none"]), st.floats(0, 1))
+def test_what_is_kept_of_each_ion(values: np.ndarray, pixel_norm: str, min_presence: float) -> None:
+    asked = PrepareSettings(pixel_norm=pixel_norm, min_presence=min_presence, hotspots="none")
+    tic = values.sum(axis=0)
+    kept = normalise.kept(values, tic, asked)
+    even = values / np.where(tic > 0, tic, 1) if pixel_norm == "tic" else values
+    share = (values > 0).mean(axis=1)
+    rare = (share < min_presence) | (share == 0)
+    expected = [row for row in range(len(values)) if not rare[row] and np.ptp(even[row])]
+    assert kept.rows.tolist() == expected
+    assert (kept.n_rare, kept.n_flat) == (rare.sum(), len(values) - rare.sum() - len(expected))
+    np.testing.assert_array_equal(kept.presence, share[expected])
+    np.testing.assert_allclose(kept.intensity, even[expected].mean(axis=1))
+
+
+def test_a_capped_ion_is_as_bright_as_it_was_measured() -> None:
+    """A parent's hot spots are its own: brightness is told before they are capped."""
+    values = np.array([[1.0, 1, 3, 95], [2, 2, 3, 3]])
+    kept = normalise.kept(values, values.sum(axis=0), PrepareSettings(pixel_norm="none", hotspot_level=0.5))
+    assert kept.intensity.tolist() == [25.0, 2.5]
 
 
 def test_nothing_is_changed_in_place() -> None:
     values = np.random.default_rng(0).gamma(1, 1, (3, 40))
     before = values.copy()
-    normalise.scaled(values, values.sum(axis=0), PRESETS["paper"])
+    normalise.kept(values, values.sum(axis=0), PRESETS["paper"])
     np.testing.assert_array_equal(values, before)
 
 

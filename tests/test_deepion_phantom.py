@@ -422,6 +422,7 @@ def test_prepared_from_the_file_or_at_once_the_images_are_the_same(tmp_path, wri
     assert np.array_equal(match(from_file.mz, made.truth, 1.0), rows)
     assert np.allclose(from_file.images, at_once.images, atol=1e-6)
     assert np.allclose(from_file.presence, at_once.presence)
+    assert np.allclose(from_file.intensity, at_once.intensity)
     assert np.array_equal(from_file.mask, at_once.mask)
     assert (at_once.pixel_size_um, at_once.polarity) == (from_file.pixel_size_um, from_file.polarity)
 

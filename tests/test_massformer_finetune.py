@@ -31,8 +31,9 @@ from ms2img.tracking.store import open_store
 from pipelines import cli
 from pipelines.massformer.finetune import FinetuneConfig
 from pipelines.massformer.finetune_job import plan_of
-from pipelines.massformer.seed_work import SeedTask, read_result, train_seed
+from pipelines.massformer.seed_work import SpectrumSeed, SpectrumTraining
 from pipelines.massformer.train import TrainConfig
+from pipelines.seeds.work import SeedTask, read_result, train_seed
 
 NAME = "ms2img-sim-massformer-small"
 
@@ -124,11 +125,11 @@ def test_seeds_are_runs_of_their_own_and_the_best_is_registered(trained: Trained
         curve = store.client().get_metric_history(child.info.run_id, "train_loss")
         assert [point.step for point in curve] == [1, 2]
     record = load_seeds(store, said["run_id"])
-    assert record.molecules["cosine"].mean() == pytest.approx(said["cosine_mean"])
+    assert record.cases["cosine"].mean() == pytest.approx(said["cosine_mean"])
     with pulled(said["model"]) as (bundle, _):
         part = read_split(bundle)
         assert read_checked_description(bundle).card.seed == said["best_seed"]
-    assert set(record.molecules["molecule_id"]) == {each for each, where in part.items() if where == "validation"}
+    assert set(record.cases["molecule_id"]) == {each for each, where in part.items() if where == "validation"}
 
 
 @pytest.mark.ray
@@ -153,7 +154,7 @@ def test_models_are_listed_compared_and_promoted(trained: Trained, capfd: pytest
     assert f"{row['cosine_mean']:.3f}" in table
     first, second = trained.said["massformer"]["model"], trained.said["wln"]["model"]
     status, values, told = command(capfd, "models", "compare", first, second)
-    records = [load_seeds(open_store(), trained.said[kind]["run_id"]).molecules for kind in ("massformer", "wln")]
+    records = [load_seeds(open_store(), trained.said[kind]["run_id"]).cases for kind in ("massformer", "wln")]
     both = records[0].merge(records[1], on="molecule_id")
     from scipy.stats import ttest_rel
 
@@ -213,10 +214,10 @@ def test_a_killed_seed_goes_on_from_its_state(tmp_path: Path) -> None:
     class KilledError(Exception):
         pass
 
-    made, epochs = data(), replace(FIT, epochs=4)
+    made, epochs = SpectrumTraining(data(), tiny("wln")), replace(FIT, epochs=4)
 
     def task(work: str) -> SeedTask:
-        return SeedTask(1, tiny("wln"), epochs, None, str(tmp_path / work), "x", checkpoint_seconds=1e-9)
+        return SeedTask(1, epochs, None, str(tmp_path / work), "x", checkpoint_seconds=1e-9)
 
     def die(row: Any) -> None:
         seen.append(int(row["epoch"]))
@@ -226,11 +227,11 @@ def test_a_killed_seed_goes_on_from_its_state(tmp_path: Path) -> None:
     seen: list[int] = []
     with pytest.raises(KilledError):
         train_seed(made, task("a"), die)
-    assert read_result(task("a")) is None
+    assert read_result(task("a"), SpectrumSeed) is None
     train_seed(made, task("a"), die)
     assert seen == [1, 2, 3, 3, 4]
     train_seed(made, task("b"), lambda row: None)
-    broken, whole = read_result(task("a")), read_result(task("b"))
+    broken, whole = read_result(task("a"), SpectrumSeed), read_result(task("b"), SpectrumSeed)
     assert broken is not None
     assert whole is not None
     assert broken.history == whole.history
@@ -242,16 +243,15 @@ def test_a_killed_seed_goes_on_from_its_state(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_workers_that_share_a_seed_give_what_one_gives(ray_session: None, tmp_path: Path) -> None:
-    from pipelines.massformer.seeds_on_ray import SeedResources, train_seeds
+    from pipelines.seeds.on_ray import SeedResources, train_seeds
 
-    made = data()
-    model = replace(tiny("massformer"), dropout=0.0, head_dropout=0.0)
+    made = SpectrumTraining(data(), replace(tiny("massformer"), dropout=0.0, head_dropout=0.0))
     rows: list[tuple[int, float]] = []
     results = []
     for workers in (1, 2):
-        task = SeedTask(3, model, replace(FIT, epochs=2), None, str(tmp_path), f"of{workers}", 60.0)
+        task = SeedTask(3, replace(FIT, epochs=2), None, str(tmp_path), f"of{workers}", 60.0)
         train_seeds(made, [task], SeedResources(workers), lambda seed, row: rows.append((seed, row["epoch"])))
-        results.append(read_result(task))
+        results.append(read_result(task, SpectrumSeed))
     assert rows == [(3, 1.0), (3, 2.0)] * 2
     alone, shared = results
     assert alone is not None
@@ -263,13 +263,14 @@ def test_workers_that_share_a_seed_give_what_one_gives(ray_session: None, tmp_pa
 
 @pytest.mark.ray
 def test_a_seed_that_cannot_be_trained_says_why(ray_session: None, tmp_path: Path) -> None:
-    from pipelines.massformer.seeds_on_ray import SeedResources, train_seeds
+    from pipelines.seeds.on_ray import SeedResources, train_seeds
 
-    task = SeedTask(3, tiny("fp"), replace(FIT, learning_rate=1e30), None, str(tmp_path), "x", 60.0)
+    made = SpectrumTraining(data(), tiny("fp"))
+    task = SeedTask(3, replace(FIT, learning_rate=1e30), None, str(tmp_path), "x", 60.0)
     with pytest.raises((UsageError, JobError), match="seed 3: .*a lower learning rate may help"):
-        train_seeds(data(), [task], SeedResources(), lambda seed, row: None)
+        train_seeds(made, [task], SeedResources(), lambda seed, row: None)
     with pytest.raises(UsageError, match="a seed takes 64 CPUs"):
-        train_seeds(data(), [task], SeedResources(cpus_per_worker=64), lambda seed, row: None)
+        train_seeds(made, [task], SeedResources(cpus_per_worker=64), lambda seed, row: None)
 
 
 # ---- names, options and the champion

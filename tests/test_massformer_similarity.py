@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ms2img.massformer.evaluate.intervals import bootstrap_mean, mean_over_seeds, paired_difference
+from ms2img.learn.intervals import bootstrap_mean
+from ms2img.massformer.evaluate.intervals import mean_over_seeds, paired_difference
 from ms2img.massformer.evaluate.similarity import cosine, entropy_similarity, merged, molecule_scores
 
 SPECTRA = arrays(np.float32, (4, 12), elements=st.floats(0, 1, width=16))

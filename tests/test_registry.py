@@ -173,6 +173,10 @@ def test_listing_tells_versions_apart(store: Store, registered: tuple[Registrati
         "cosine_mean": None,
         "cosine_sd": None,
         "parent": "",
+        "section": "",
+        "mode": "",
+        "retrieval_mean": None,
+        "retrieval_sd": None,
     }
     assert pd.Timestamp(rows[0]["created"]).timestamp() == version.creation_timestamp // 1000
     assert {row.name for row in list_models(store)} >= {"ms2img-dpph"}

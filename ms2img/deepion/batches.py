@@ -60,12 +60,7 @@ class ViewBatches:
     ) -> None:
         if images.ndim != 3:
             raise UsageError(f"ion images of shape {images.shape}; expected [n, H, W]")
-        self._count = -(-len(images) // batch_size)  # batches of an epoch
-        if len(images) // max(self._count, 1) // world_size < LEAST:
-            raise UsageError(
-                f"batch_size: {batch_size} of {len(images)} ion images over {world_size} workers leaves a part of less "
-                f"than {LEAST}; expected more images or a larger batch"
-            )
+        self._count = batches_of(len(images), batch_size, world_size)
         self._images = torch.tensor(images, dtype=torch.float32, device=device)
         self._views, self._seed, self._rank, self._world_size = views, seed, rank, world_size
 
@@ -91,3 +86,14 @@ class ViewBatches:
             for view in (0, 1)
         )
         return first, second
+
+
+def batches_of(n_images: int, batch_size: int, world_size: int) -> int:
+    """The batches of an epoch; `UsageError` when a worker's part of one would be less than two images."""
+    count = -(-n_images // batch_size)
+    if n_images // max(count, 1) // world_size < LEAST:
+        raise UsageError(
+            f"batch_size: {batch_size} of {n_images} ion images over {world_size} workers leaves a part of less than "
+            f"{LEAST}; expected more images or a larger batch"
+        )
+    return count

@@ -43,7 +43,7 @@ def row_of_mz(mz: np.ndarray, wanted: float, *, ppm: float) -> int:
         raise UsageError("no ion images to look in")
     row = int(np.abs(mz - wanted).argmin())
     if abs(mz[row] - wanted) > ppm * 1e-6 * wanted:
-        raise UsageError(f"query: m/z {wanted:g} has no ion image within {ppm:g} ppm; the nearest is {mz[row]:.5f}")
+        raise UsageError(f"query: m/z {wanted:.10g} has no ion image within {ppm:g} ppm; the nearest is {mz[row]:.5f}")
     return row
 
 
@@ -56,10 +56,17 @@ def ranked(similarity: np.ndarray, *, top: int) -> NDArray[np.int64]:
 
 
 def precision_at_k(neighbours: NDArray[np.int64], labels: np.ndarray) -> float:
-    """The mean share of each ion's k neighbours that are of its class, over all ions whose class has another.
+    """The mean of `precision_of_each` over all ions whose class has another; NaN where no class has two ions."""
+    each = precision_of_each(neighbours, labels)
+    counted = each[np.isfinite(each)]
+    return float(counted.mean()) if len(counted) else float("nan")
 
-    neighbours: int [n, k], of all n ions in order. labels: [n]. NaN where no class has two ions. A class of fewer than
-    k + 1 ions cannot fill k places: its share is of what there is.
+
+def precision_of_each(neighbours: NDArray[np.int64], labels: np.ndarray) -> NDArray[np.float64]:
+    """The share of each ion's k neighbours that are of its class, [n]; NaN for an ion that is alone in its class.
+
+    neighbours: int [n, k], of all n ions in order. labels: [n]. A class of fewer than k + 1 ions cannot fill k places:
+    its share is of what there is. `ValueError` for lengths that differ.
     """
     labels = np.asarray(labels)
     if len(neighbours) != len(labels):
@@ -67,7 +74,5 @@ def precision_at_k(neighbours: NDArray[np.int64], labels: np.ndarray) -> float:
     _, group, size = np.unique(labels, return_inverse=True, return_counts=True)
     others = size[group] - 1
     right = (group[neighbours] == group[:, None]).sum(axis=1)
-    counted = others > 0
-    if not counted.any():
-        return float("nan")
-    return float(np.mean(right[counted] / np.minimum(others[counted], neighbours.shape[1])))
+    places = np.minimum(others, neighbours.shape[1])
+    return np.divide(right, places, out=np.full(len(labels), np.nan), where=others > 0)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ms2img.deepion.resnet import WIDTH, ResNet18
+from ms2img.deepion.resnet import ResNet18
 from ms2img.errors import UsageError
 from ms2img.learn.hardware import resolve_device, resolve_precision
 from ms2img.learn.objective import autocast
@@ -23,14 +23,14 @@ METRICS = {"paper": "euclidean", "released": "cosine"}
 def representations(
     encoder: ResNet18, images: np.ndarray, *, batch_size: int = 64, device: str = "cpu", precision: str = "float32"
 ) -> NDArray[np.float32]:
-    """What the encoder makes of ion images, float [n, H, W] in 0-1, unchanged: [n, 512].
+    """What the encoder makes of ion images, float [n, H, W] in 0-1, unchanged: [n, 8 x base].
 
     The encoder is moved to `device` and put into evaluation mode. `FloatingPointError` when an answer is not finite.
     """
     where = resolve_device(device)
     dtype = resolve_precision(precision, where)
     encoder.to(where).eval()
-    made = [np.empty((0, WIDTH), np.float32)]
+    made = [np.empty((0, encoder.width), np.float32)]
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             part = torch.tensor(images[start : start + batch_size], dtype=torch.float32, device=where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from ms2img.io.dataset.shards import checksum
 from ms2img.io.storage import Folder, join
 
 IMAGES, PIXELS_NAME, MANIFEST_NAME = "images/", "pixels", "images.json"
-FORMAT = 1  # of the folder; raised by hand when a reader of the old one would misread it
+FORMAT = 2  # of the folder; raised by hand when a reader of the old one would misread it
 PART_BYTES = 64 * 2**20  # of pixels a part (ours): a part fits any worker, a set has few files
 ROW_GROUP = 64  # rows (ours): what a reader of one ion takes from the store
 
@@ -49,7 +49,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Part:
-    """A written part: its name in the folder, checksum, rows, and a hash of each row's m/z and image."""
+    """A written part: its name in the folder, checksum, rows, and a hash of each row's m/z, intensity and image."""
 
     name: str
     checksum: str
@@ -63,6 +63,7 @@ class Found:
 
     mz: np.ndarray
     presence: np.ndarray
+    intensity: np.ndarray
     images: np.ndarray
     mask: np.ndarray
     tic: np.ndarray | None
@@ -76,26 +77,46 @@ def parts_of(n_ions: int, n_pixels: int) -> list[slice]:
     return [slice(start, min(start + most, n_ions)) for start in range(0, n_ions, most)]
 
 
-def write_part(out: Folder, number: int, mz: np.ndarray, presence: np.ndarray, images: np.ndarray, source: str) -> Part:
+def write_part(
+    out: Folder,
+    number: int,
+    mz: np.ndarray,
+    presence: np.ndarray,
+    intensity: np.ndarray,
+    images: np.ndarray,
+    source: str,
+) -> Part:
     """Write some ions, sorted by m/z; no reader sees them before `commit`. images: float32 [n, H, W]."""
     schema = ion_images_schema(*images.shape[1:])
     column = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(images, dtype=np.float32))
     table = pa.Table.from_arrays(
-        [pa.array(mz, pa.float64()), pa.array(presence, pa.float64()), column, pa.array([source] * len(mz))],
+        [
+            *(pa.array(numbers, pa.float64()) for numbers in (mz, presence, intensity)),
+            column,
+            pa.array([source] * len(mz)),
+        ],
         schema=schema,
     )
     content = _encoded(table)
     name = f"{IMAGES}part-{number:05d}-{checksum(content)[:16]}.parquet"
     out.write(name, content)
-    rows = b"".join(_row_digest(mass, image) for mass, image in zip(mz, images, strict=True))
+    rows = b"".join(_row_digest(*row) for row in zip(mz, intensity, images, strict=True))
     return Part(name, checksum(content), len(mz), rows.hex())
 
 
-def commit(out: Folder, parts: Sequence[Part], mask: np.ndarray, tic: np.ndarray | None, facts: Facts) -> str:
+def commit(
+    out: Folder,
+    parts: Sequence[Part],
+    mask: np.ndarray,
+    tic: np.ndarray | None,
+    facts: Facts,
+    made: Mapping[str, Any] | None = None,
+) -> str:
     """Write the pixels, then ``images.json``: from now on the folder holds these parts, in this order, alone.
 
-    Returns the fingerprint: equal m/z, images and mask, equal fingerprint, whatever the parts. Raises `ValueError` for
-    no ions.
+    made: what the images follow from, besides the settings: see `ms2img.deepion.prepare.made_of`.
+    Returns the fingerprint: equal m/z, intensities, images and mask, equal fingerprint, whatever the parts. Raises
+    `ValueError` for no ions.
     """
     if not sum(part.n_rows for part in parts):
         raise ValueError("no ion images to write")
@@ -112,6 +133,7 @@ def commit(out: Folder, parts: Sequence[Part], mask: np.ndarray, tic: np.ndarray
         "n_ions": sum(part.n_rows for part in parts),
         "files": files,
         "facts": asdict(facts),
+        "made": dict(made or {}),
     }
     out.write(MANIFEST_NAME, json.dumps(manifest, indent=2).encode())
     written = [*out.names(f"{IMAGES}part-"), *out.names(f"{PIXELS_NAME}-")]
@@ -121,20 +143,14 @@ def commit(out: Folder, parts: Sequence[Part], mask: np.ndarray, tic: np.ndarray
 
 def read_folder(source: Folder) -> Found:
     """What a committed folder holds. Raises `UsageError`: see `ms2img.deepion.images.read_images`."""
-    manifest = _manifest(source)
-    shape = tuple(manifest["shape"])
-    tables = [_table(source, name, digest) for name, digest in manifest["files"].items()]
-    rows, measured = pa.concat_tables(tables[:-1]), tables[-1]
-    y, x = measured["y"].to_numpy(), measured["x"].to_numpy()
-    mask = np.zeros(shape, dtype=bool)
-    mask[y, x] = True
-    tic = None
-    if not measured["tic"].null_count:
-        tic = np.zeros(shape)
-        tic[y, x] = measured["tic"].to_numpy()
+    manifest = read_manifest(source)
+    *parts, _ = manifest["files"].items()
+    rows = pa.concat_tables([_table(source, name, digest) for name, digest in parts])
+    mask, tic = read_pixels(source, manifest)
     return Found(
         mz=rows["mz"].to_numpy(),
         presence=rows["presence"].to_numpy(),
+        intensity=rows["intensity"].to_numpy(),
         images=pixels(rows["image"]),
         mask=mask,
         tic=tic,
@@ -143,7 +159,23 @@ def read_folder(source: Folder) -> Found:
     )
 
 
-def _manifest(source: Folder) -> dict[str, Any]:
+def read_pixels(source: Folder, manifest: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """The mask, bool [H, W], and the total ion counts, float64 [H, W] or None, of the folder that `manifest` is of."""
+    *_, (name, digest) = manifest["files"].items()
+    measured = _table(source, name, digest)
+    shape = tuple(manifest["shape"])
+    y, x = measured["y"].to_numpy(), measured["x"].to_numpy()
+    mask = np.zeros(shape, dtype=bool)
+    mask[y, x] = True
+    if measured["tic"].null_count:
+        return mask, None
+    tic = np.zeros(shape)
+    tic[y, x] = measured["tic"].to_numpy()
+    return mask, tic
+
+
+def read_manifest(source: Folder) -> dict[str, Any]:
+    """What ``images.json`` says. Raises `UsageError`: see `ms2img.deepion.images.read_images`."""
     content = source.read(MANIFEST_NAME)
     if content is None:
         raise UsageError(f"{source.location}: no ion images; make some with 'ms2img deepion prepare FILE.imzML OUT'")
@@ -175,8 +207,8 @@ def _pixel_table(mask: np.ndarray, tic: np.ndarray | None) -> pa.Table:
     return pa.Table.from_arrays([pa.array(x, pa.int32()), pa.array(y, pa.int32()), counts], schema=PIXELS)
 
 
-def _row_digest(mz: float, image: np.ndarray) -> bytes:
-    found = hashlib.blake2b(np.float64(mz).tobytes(), digest_size=8)
+def _row_digest(mz: float, intensity: float, image: np.ndarray) -> bytes:
+    found = hashlib.blake2b(np.array([mz, intensity], np.float64).tobytes(), digest_size=8)
     found.update(np.ascontiguousarray(image, dtype=np.float32).data)
     return found.digest()
 

@@ -26,7 +26,8 @@ class IonImages:
 
     mz: float64 [n], Da / charge, ascending. images: float32 [n, H, W] in 0-1; 0 where `mask` is False.
     mask: bool [H, W], the measured pixels. presence: float64 [n], share of them with signal; left out, it is the share
-    of pixels above 0. tic: float64 [H, W], total ion count, 0 outside of the mask; None when not known.
+    of pixels above 0. intensity: float64 [n], mean over them before the ion's own scaling (see `tables`); left out, the
+    mean of the image as it is. tic: float64 [H, W], total ion count, 0 outside of the mask; None when not known.
     pixel_size_um: (x, y). source: the file's name. polarity: "positive" | "negative". settings: how the images were
     made. counts: of pixels, peaks and ions on the way.
 
@@ -37,6 +38,7 @@ class IonImages:
     images: np.ndarray
     mask: np.ndarray
     presence: np.ndarray = field(default_factory=lambda: np.empty(0))
+    intensity: np.ndarray = field(default_factory=lambda: np.empty(0))
     tic: np.ndarray | None = None
     pixel_size_um: tuple[float, float] | None = None
     source: str = ""
@@ -60,6 +62,10 @@ class IonImages:
             object.__setattr__(self, "presence", shown(self.images, self.mask))
         elif self.presence.shape != (n,):
             raise ValueError(f"presence {self.presence.shape} does not fit {n} m/z values")
+        if not len(self.intensity):
+            object.__setattr__(self, "intensity", self.images[:, self.mask].mean(axis=1, dtype=np.float64))
+        elif self.intensity.shape != (n,):
+            raise ValueError(f"intensity {self.intensity.shape} does not fit {n} m/z values")
 
     def __len__(self) -> int:
         return len(self.mz)
@@ -74,14 +80,17 @@ def shown(images: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (images[:, mask] > 0).sum(axis=1) / max(1, int(mask.sum()))
 
 
-def write_images(place: str | Path, ions: IonImages) -> str:
+def write_images(place: str | Path, ions: IonImages, made: Mapping[str, Any] | None = None) -> str:
     """Write ion images into a folder, in place of those that are there, at once; their fingerprint.
 
+    made: see `ms2img.deepion.image_folder.commit`.
     Raises `ValueError` for no ions, `UsageError` where the folder cannot be written, `JobError` when the disk is full.
     """
     out = folder(str(place))
     parts = [
-        write_part(out, number, ions.mz[rows], ions.presence[rows], ions.images[rows], ions.source)
+        write_part(
+            out, number, ions.mz[rows], ions.presence[rows], ions.intensity[rows], ions.images[rows], ions.source
+        )
         for number, rows in enumerate(parts_of(len(ions), ions.images[0].size if len(ions) else 1))
     ]
     facts = Facts(
@@ -92,7 +101,7 @@ def write_images(place: str | Path, ions: IonImages) -> str:
         settings=dict(ions.settings),
         counts=dict(ions.counts),
     )
-    return commit(out, parts, ions.mask, ions.tic, facts)
+    return commit(out, parts, ions.mask, ions.tic, facts, made)
 
 
 def read_images(place: str | Path) -> IonImages:
@@ -108,6 +117,7 @@ def read_images(place: str | Path) -> IonImages:
         images=found.images,
         mask=found.mask,
         presence=found.presence,
+        intensity=found.intensity,
         tic=found.tic,
         pixel_size_um=facts.pixel_size_um,
         source=facts.source,

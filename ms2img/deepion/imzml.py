@@ -12,12 +12,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ms2img.deepion.faults import as_end
 from ms2img.deepion.imzml_index import COLUMNS, Encoding, Header, read_index
 from ms2img.deepion.pixel_grid import PixelGrid, grid_of
 from ms2img.errors import RunError, UsageError
 from ms2img.io import storage
-from ms2img.io.location import file_name, join, parent, stem
+from ms2img.io.location import FileStatus, file_name, join, parent, stem
 
+SIMULATED_RUN = "SIMULATED"  # the id of a phantom's run
 UUID_BYTES = 16  # the .ibd half starts with the UUID that the XML half names
 ZLIB_RATIO = 1032  # the most that deflate shrinks anything by
 _MAX_BYTES = 1 << 60  # of an array: what int64 can still add to an offset
@@ -43,6 +45,11 @@ class Imzml:
         """The file's name, without its folder."""
         return file_name(self.path)
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the file says that it is a phantom."""
+        return self.header.run_id == SIMULATED_RUN
+
 
 def open_imzml(path: str, *, section: int | None = None) -> Imzml:
     """Read the XML half of an imzML file, local or ``s3://``, and hold it against its .ibd half.
@@ -51,19 +58,19 @@ def open_imzml(path: str, *, section: int | None = None) -> Imzml:
 
     Raises `UsageError`, one line: the file, the spectrum, what would be right. So for a half that is missing, XML that
     is none, halves that belong to different files (their UUIDs differ), an array that lies outside of the .ibd half
-    (it was truncated, or an offset is wrong), positions that are no image.
+    (it was truncated, or an offset is wrong), positions that are no image. `JobError` for a store that is gone.
     """
     try:
         index = read_index(path)
-        ibd, size = _other_half(path)
+        ibd, found = other_half(path)
         _same_uuid(index.header, path, ibd)
     except RunError as error:
-        raise UsageError(str(error)) from None
+        raise as_end(error) from None
     numbers = index.numbers.copy()
     for column, encoding in zip((0, 3), index.encodings, strict=True):
         numbers[:, column] = unwrapped(numbers[:, column])
         _complete_sizes(numbers, column, encoding, path)
-        _require_inside(numbers, column, path, ibd, size)
+        _require_inside(numbers, column, path, ibd, found.size)
     _require_equal_lengths(numbers, path)
     x, y, z = numbers[:, -3:].T
     rows, grid = grid_of(x, y, z, path, section=section)
@@ -73,7 +80,8 @@ def open_imzml(path: str, *, section: int | None = None) -> Imzml:
 def spectra(imzml: Imzml, rows: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """m/z float64 [n] and intensity float64 [n] of each of these spectra, m/z ascending.
 
-    Raises `UsageError` for what cannot be read or unpacked, and for values that are not finite or m/z not above 0.
+    Raises `UsageError` for what cannot be read or unpacked, and for values that are not finite or m/z not above 0;
+    `JobError` for a store that is gone.
     """
     try:
         with storage.open_bytes(imzml.ibd) as stream:
@@ -90,7 +98,7 @@ def spectra(imzml: Imzml, rows: Iterable[int]) -> Iterator[tuple[np.ndarray, np.
                     raise UsageError(f"{place}: an intensity that is not a finite number")
                 yield _ascending(last[1], intensity)
     except RunError as error:
-        raise UsageError(str(error)) from None
+        raise as_end(error) from None
 
 
 def _ascending(mz: np.ndarray, intensity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,12 +117,15 @@ def unwrapped(offsets: np.ndarray) -> np.ndarray:
     return offsets + _WRAP * np.concatenate(([0], np.cumsum(falls)))
 
 
-def _other_half(path: str) -> tuple[str, int]:
-    """The .ibd file beside an imzML file, in whatever case its ending is written, and its size in bytes."""
+def other_half(path: str) -> tuple[str, FileStatus]:
+    """The .ibd file beside an imzML file, in whatever case its ending is written, with its size and version.
+
+    Raises `UsageError` where there is none, `RunError` where the store refuses.
+    """
     names = [join(parent(path), stem(path) + ending) for ending in (".ibd", ".IBD", ".Ibd")]
     for name in names:
         try:
-            return name, storage.status(name).size
+            return name, storage.status(name)
         except RunError as error:
             if error.code != "not-found":
                 raise

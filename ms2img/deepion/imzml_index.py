@@ -59,6 +59,7 @@ class Header:
     spectra: str | None = None  # "centroid" | "profile"
     polarity: str | None = None  # "positive" | "negative" | "mixed"
     pixel_size_um: tuple[float, float] | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class _IndexReader(ScanReader):
             "referenceableParamGroupRef": self._group_ref,
             "fileContent": self._start_settings,
             "scanSettings": self._start_settings,
+            "run": self._start_run,
             "spectrum": self._start_spectrum,
             "binaryDataArray": self._start_array,
         }
@@ -150,6 +152,9 @@ class _IndexReader(ScanReader):
 
     def _start_settings(self, attributes: Attributes) -> None:
         self._params = self._settings
+
+    def _start_run(self, attributes: Attributes) -> None:
+        self._header.run_id = attributes.get("id")
 
     def _leave(self) -> None:
         self._params = None

@@ -6,9 +6,39 @@ them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ms2img.deepion.prepare_settings import PrepareSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The ions that have an image: `rows` int64 [k], ascending, of those that were asked for.
+
+    presence: float64 [k], share of the pixels with signal. intensity: float64 [k], mean over all pixels once these are
+    normalised, before the ion's own scaling: what "brighter" means between ions. values: float64 [k, pixels] in 0-1.
+    n_rare, n_flat: how many ions were left out, as in too few pixels or of one value everywhere.
+    """
+
+    rows: np.ndarray
+    presence: np.ndarray
+    intensity: np.ndarray
+    values: np.ndarray
+    n_rare: int
+    n_flat: int
+
+
+def kept(intensity: np.ndarray, tic: np.ndarray, settings: PrepareSettings) -> Kept:
+    """Filter and normalise ions as the settings have it. tic: float64 [pixels]."""
+    seen = presence(intensity)
+    common = np.flatnonzero((seen >= settings.min_presence) & (seen > 0))
+    even = by_tic(intensity[common], tic) if settings.pixel_norm == "tic" else intensity[common]
+    values, flat = scaled(even, settings)
+    rows = common[~flat]
+    mean = even[~flat].sum(axis=1) / max(1, even.shape[1])
+    return Kept(rows, seen[rows], mean, values[~flat], len(seen) - len(common), len(common) - len(rows))
 
 
 def presence(intensity: np.ndarray) -> np.ndarray:
@@ -47,10 +77,8 @@ def min_max(intensity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scaled, ~(span[:, 0] > 0)
 
 
-def scaled(intensity: np.ndarray, tic: np.ndarray, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Intensities on 0-1 as the settings have it, and which ions are flat, bool [ions]. tic: float64 [pixels]."""
-    if settings.pixel_norm == "tic":
-        intensity = by_tic(intensity, tic)
+def scaled(intensity: np.ndarray, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Each ion on 0-1, its hot spots capped as the settings have it, and which ions are flat, bool [ions]."""
     if settings.hotspots == "quantile":
         intensity = cap_by_quantile(intensity, settings.hotspot_level)
     elif settings.hotspots == "max-fraction":

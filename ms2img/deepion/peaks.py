@@ -7,15 +7,11 @@ the noise, as MALDIquant has it (Gibb and Strimmer, Bioinformatics 2012), and al
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.ipc as ipc
 
 from ms2img.deepion.imzml import Imzml, spectra
-from ms2img.deepion.tables import PEAKS
-from ms2img.errors import JobError, UsageError
+from ms2img.errors import UsageError
 from ms2img.io.formats.centroid import centroid
 
 MAD_TO_SIGMA = 1.4826  # of a normal distribution; R's `mad`, which MALDIquant's `estimateNoise` is
@@ -83,27 +79,9 @@ def read_peaks(imzml: Imzml, rows: range, *, profile: bool, min_snr: float = DEF
         heights.append(intensity[kept])
         counts.append(int(kept.sum()))
     mz, height = np.concatenate(masses), np.concatenate(heights)
+    del masses, heights  # as much again, while all is sorted
     if not np.isfinite(height).all():
         raise UsageError(f"{imzml.path}: an intensity beyond what float32 holds ({np.finfo(np.float32).max:.3g})")
     pixel = np.repeat(np.arange(rows.start, rows.stop, dtype=np.int32), counts)
     order = np.argsort(mz, kind="stable")
     return Peaks(mz[order], height[order], pixel[order]), tic
-
-
-def spill(path: Path, peaks: Peaks) -> None:
-    """Write peaks as an Arrow file of schema `PEAKS`, uncompressed, for `spilled`. `JobError` when the disk is full."""
-    columns = (peaks.mz, peaks.intensity, peaks.pixel)
-    batch = pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=PEAKS)
-    try:
-        with ipc.new_file(str(path), PEAKS) as writer:
-            writer.write_batch(batch)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise JobError(f"{path}: cannot be written: {reason}; make room, or name another folder for scratch") from None
-
-
-def spilled(path: Path) -> Peaks:
-    """Peaks that `spill` wrote, mapped into memory: what is not asked for is not read."""
-    with pa.memory_map(str(path)) as mapped:
-        batch = ipc.open_file(mapped).get_batch(0)
-    return Peaks(*(column.to_numpy() for column in batch.columns))

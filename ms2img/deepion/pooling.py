@@ -42,6 +42,14 @@ class Bins:
         return Bins(self.lowest[window], self.highest[window], self.counts[window], self.ppm)
 
     @property
+    def span(self) -> tuple[float, float]:
+        """The least and the greatest m/z that the bins may hold; a cell more on each side, for borders are rounded."""
+        if not len(self):
+            return np.inf, np.inf
+        width = cell_width(self.ppm)
+        return float(np.exp((self.lowest[0] - 1) * width)), float(np.exp((self.highest[-1] + 2) * width))
+
+    @property
     def middle(self) -> np.ndarray:
         """The m/z, float64 [n], in the middle of each bin."""
         return np.exp((self.lowest + self.highest + 1) / 2 * cell_width(self.ppm))
@@ -73,10 +81,11 @@ def count_cells(mz: np.ndarray, ppm: float) -> CellCounts:
 def merge_counts(counted: Iterable[CellCounts]) -> CellCounts:
     """The counts of several shares of the spectra together, in whatever order."""
     shares = list(counted)
-    cells, place = np.unique(np.concatenate([each.cells for each in shares]), return_inverse=True)
-    counts = np.zeros(len(cells), dtype=np.int64)
-    np.add.at(counts, place, np.concatenate([each.counts for each in shares]))
-    return CellCounts(cells, counts)
+    cells = np.concatenate([each.cells for each in shares])
+    order = np.argsort(cells, kind="stable")  # merges what is in order already
+    cells, counts = cells[order], np.concatenate([each.counts for each in shares])[order]
+    first = np.flatnonzero(np.diff(cells, prepend=cells[:1] - 1))
+    return CellCounts(cells[first], np.add.reduceat(counts, first) if len(first) else counts)
 
 
 def choose_bins(counted: CellCounts, *, ppm: float, min_count: int) -> Bins:
@@ -110,6 +119,12 @@ def bin_of(mz: np.ndarray, bins: Bins) -> np.ndarray:
     return np.where((number >= 0) & (cells <= bins.highest[number]), number, -1)
 
 
+def in_bins(peaks: Peaks, bins: Bins) -> Peaks:
+    """Those peaks that lie in some bin, a copy."""
+    inside = bin_of(peaks.mz, bins) >= 0
+    return Peaks(peaks.mz[inside], peaks.intensity[inside], peaks.pixel[inside])
+
+
 def pool(shares: Iterable[Peaks], bins: Bins, n_spectra: int) -> Pooled:
     """The summed intensity of every bin in every spectrum, from the peaks of all shares.
 
@@ -119,7 +134,7 @@ def pool(shares: Iterable[Peaks], bins: Bins, n_spectra: int) -> Pooled:
     moment = np.zeros(len(bins) * n_spectra)
     middle = bins.middle
     for share in shares:
-        peaks = _near(share, bins)
+        peaks = share.between(*bins.span)
         number = bin_of(peaks.mz, bins)
         inside = number >= 0
         number, mz, weight = number[inside], peaks.mz[inside], peaks.intensity[inside].astype(np.float64)
@@ -152,14 +167,6 @@ def windows_of(n_bins: int, n_spectra: int, most: int) -> list[slice]:
     """Consecutive bins, cut so that each window has at most `most` values (bins x spectra), or one bin."""
     step = max(1, most // max(1, n_spectra))
     return [slice(start, min(start + step, n_bins)) for start in range(0, n_bins, step)]
-
-
-def _near(share: Peaks, bins: Bins) -> Peaks:
-    """A share's peaks in the span of some bins; a cell more on each side, for its border is rounded."""
-    if not len(bins):
-        return share.between(np.inf, np.inf)
-    width = cell_width(bins.ppm)
-    return share.between(np.exp((bins.lowest[0] - 1) * width), np.exp((bins.highest[-1] + 2) * width))
 
 
 def _between(counted: CellCounts, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from ms2img.errors import UsageError
 
-WIDTH = 512  # of the representation (DeepION, Eqs. 2 and 3)
-_STAGES = (64, 128, 256, 512)  # channels; two blocks each (He et al., Table 1)
+BASE = 64  # channels of the first stage (He et al., Table 1)
+_STAGES = (1, 2, 4, 8)  # channels of a stage, over those of the first; two blocks each (He et al., Table 1)
+WIDTH = _STAGES[-1] * BASE  # of the representation (DeepION, Eqs. 2 and 3)
 _CLASSIFIER = ("fc.weight", "fc.bias")  # of ImageNet's classes: no use here
 _COUNTER = "num_batches_tracked"  # which weights stored before torch 0.4.1 lack, and nothing here reads
 
@@ -42,7 +43,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """Images of any size [b, 1 or 3, H, W] -> representations [b, 512], or logits [b, classes].
+    """Images of any size [b, 1 or 3, H, W] -> representations [b, 8 x base], or logits [b, classes].
 
     An image of one channel counts as three equal ones, the released DeepION's input. Starts, as torchvision's, from
     Kaiming's normal distribution, drawn from torch's global random state.
@@ -50,17 +51,20 @@ class ResNet18(nn.Module):
     Parameters
     ----------
     classes: of a classifier `fc` at the end; None: no such layer.
+    base: channels of the first stage; 64 is ResNet18, and what published weights fit.
     """
 
-    def __init__(self, classes: int | None = None) -> None:
+    def __init__(self, classes: int | None = None, *, base: int = BASE) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.layer1 = _stage(64, _STAGES[0], stride=1)
-        self.layer2 = _stage(_STAGES[0], _STAGES[1], stride=2)
-        self.layer3 = _stage(_STAGES[1], _STAGES[2], stride=2)
-        self.layer4 = _stage(_STAGES[2], _STAGES[3], stride=2)
-        self.fc = nn.Linear(WIDTH, classes) if classes is not None else None
+        first, second, third, fourth = (times * base for times in _STAGES)
+        self.width = fourth
+        self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.layer1 = _stage(first, first, stride=1)
+        self.layer2 = _stage(first, second, stride=2)
+        self.layer3 = _stage(second, third, stride=2)
+        self.layer4 = _stage(third, fourth, stride=2)
+        self.fc = nn.Linear(fourth, classes) if classes is not None else None
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

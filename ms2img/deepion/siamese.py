@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ms2img.deepion.resnet import WIDTH, ResNet18
+from ms2img.deepion.resnet import BASE, ResNet18
 from ms2img.errors import UsageError
 from ms2img.learn.settings import Settings
 
@@ -27,6 +27,7 @@ class SiameseConfig(Settings):
     """Shape and start of a model, and Adam's moments; the paper's by default. `UsageError` for a value out of range."""
 
     method: str = "simsiam"
+    base: int = BASE  # channels of the encoder's first stage; a representation has 8 times as many numbers
     hidden: int = 2048  # SimSiam, section 4: the projection's hidden layers
     width: int = 2048  # SimSiam, section 4: projection and prediction
     bottleneck: int = 512  # SimSiam, section 4: the prediction's hidden layer
@@ -37,7 +38,7 @@ class SiameseConfig(Settings):
 
     def __post_init__(self) -> None:
         self._require_one_of("method", METHODS)
-        for size in ("hidden", "width", "bottleneck"):
+        for size in ("base", "hidden", "width", "bottleneck"):
             self._require_int(size, low=1)
         for share in ("momentum", "beta1", "beta2"):
             self._require_float(share, low=0.0, high=1.0)
@@ -62,7 +63,7 @@ class Answer(NamedTuple):
 class Siamese(nn.Module):
     """Encoder, projection and prediction, and with BYOL a target of the first two; weights from torch's global state.
 
-    `encoder` is what is kept of it: [b, 1, H, W] -> [b, 512].
+    `encoder` is what is kept of it: [b, 1, H, W] -> [b, 8 x base].
     """
 
     def __init__(self, config: SiameseConfig) -> None:
@@ -70,8 +71,8 @@ class Siamese(nn.Module):
         self.config = config
         #: Read by `ms2img.learn.fit`: Adam's moments, and torch's own place and size for epsilon.
         self.adam_options = {"betas": (config.beta1, config.beta2), "eps": 1e-8}
-        self.encoder = ResNet18()
-        self.projection = _projection(config)
+        self.encoder = ResNet18(base=config.base)
+        self.projection = _projection(config, self.encoder.width)
         self.prediction = _perceptron(config.width, config.bottleneck, config.width)
         if config.initial_std is not None:
             _start_normal([self.projection, self.prediction], config.initial_std)
@@ -113,12 +114,12 @@ def build(config: SiameseConfig, *, seed: int) -> Siamese:
         return Siamese(config)
 
 
-def _projection(config: SiameseConfig) -> nn.Module:
+def _projection(config: SiameseConfig, before: int) -> nn.Module:
     """g: three layers with SimSiam (DeepION, section 3.2; no bias before a batch norm), two with BYOL."""
     if config.method == "byol":
-        return _perceptron(WIDTH, config.hidden, config.width)
+        return _perceptron(before, config.hidden, config.width)
     return nn.Sequential(
-        nn.Linear(WIDTH, config.hidden, bias=False),
+        nn.Linear(before, config.hidden, bias=False),
         nn.BatchNorm1d(config.hidden),
         nn.ReLU(inplace=True),
         nn.Linear(config.hidden, config.hidden, bias=False),

@@ -11,6 +11,9 @@ def ion_images_schema(height: int, width: int) -> pa.Schema:
         [
             pa.field("mz", pa.float64(), nullable=False),  # Da / charge, of the ion's peaks by weight
             pa.field("presence", pa.float64(), nullable=False),  # share of the measured pixels with signal, 0-1
+            # Mean over the measured pixels after their normalisation, before the ion's own scaling: which of two ions
+            # is brighter. A share of the total ion count, or the file's own unit where pixels were not normalised.
+            pa.field("intensity", pa.float64(), nullable=False),
             pa.field("image", pa.fixed_shape_tensor(pa.float32(), (height, width)), nullable=False),  # 0-1; missing: 0
             pa.field("source", pa.string(), nullable=False),  # name of the file the images were made of
         ],

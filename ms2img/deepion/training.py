@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +44,7 @@ def train_encoder(
     weights: str | Path | None = None,
     resume: str | Path | None = None,
     max_seconds: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Trained:
     """Train on ion images, float [n, H, W] in 0-1, without labels (DeepION, section 3.3).
 
@@ -52,7 +55,7 @@ def train_encoder(
     ----------
     weights: ImageNet's for the encoder, see `ms2img.deepion.resnet.load_weights`; None: drawn anew.
     resume: a state that the reporter has saved of the same training.
-    max_seconds: budget; see `ms2img.learn.fit.fit`.
+    max_seconds, clock: budget; see `ms2img.learn.fit.fit`.
 
     Raises `CollapseError` when the embeddings become the same, `UsageError` for settings that do not fit the images or
     the training loop, `FloatingPointError` when the loss is no longer finite.
@@ -77,6 +80,7 @@ def train_encoder(
         resume=resume,
         objective=SiameseObjective(),
         max_seconds=max_seconds,
+        clock=clock,
     )
     return Trained(network.encoder.cpu().eval(), result)
 

@@ -6,9 +6,7 @@ from, ``split.json`` which molecule was in which part, so that nobody evaluates 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,14 @@ from torch import Tensor
 from ms2img import __version__
 from ms2img.config import Config
 from ms2img.errors import UsageError
-from ms2img.io.atomic import replace_file
-from ms2img.io.description import DESCRIPTION_NAME, read_description
+from ms2img.io.description import (
+    DESCRIPTION_NAME,
+    checked_description,
+    content_version,
+    finite_metrics,
+    settings_of,
+    write_json,
+)
 from ms2img.learn.weights import load_weights, save_weights
 from ms2img.massformer.conditions import ConditionVocabulary
 from ms2img.massformer.frame import FramePredictor
@@ -37,7 +41,6 @@ SYSTEM = "massformer"
 WEIGHTS_NAME = "model.safetensors"
 SPLIT_NAME = "split.json"
 FILE_NAMES = (DESCRIPTION_NAME, WEIGHTS_NAME, SPLIT_NAME)  # all there is in a bundle
-READ_BYTES = 2**20
 SPLIT_BYTES = 2**28  # a million molecules take 20 MB
 
 
@@ -101,7 +104,6 @@ def save_bundle(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = {key: _or_none(value) for key, value in card.get("metrics", {}).items()}
     description = Description(
         format=FORMAT_VERSION,
         system=SYSTEM,
@@ -112,12 +114,12 @@ def save_bundle(
         selfies=selfies.symbols,
         structures=structures.to_dict(),
         data=data.to_dict(),
-        card=Card.checked({**card, "metrics": metrics}, source="model card"),
+        card=Card.checked({**card, "metrics": finite_metrics(card)}, source="model card"),
     )
     save_weights(folder / WEIGHTS_NAME, model_state)
     by_part = {name: sorted(each for each, where in part.items() if where == name) for name in PARTS}
-    _write_json(folder / SPLIT_NAME, {"fingerprint": split_fingerprint(part), "parts": by_part})
-    _write_json(folder / DESCRIPTION_NAME, description.model_dump(mode="json"))
+    write_json(folder / SPLIT_NAME, {"fingerprint": split_fingerprint(part), "parts": by_part})
+    write_json(folder / DESCRIPTION_NAME, description.model_dump(mode="json"))
 
 
 def load_bundle(folder: str | Path) -> SpectrumPredictor:
@@ -162,13 +164,7 @@ def load_model(folder: str | Path, description: Description) -> SpectrumModel:
 
 def read_checked_description(folder: str | Path) -> Description:
     """The checked ``bundle.json`` of `folder`. Raises `UsageError` as `load_bundle` does."""
-    content, place = read_description(folder), Path(folder) / DESCRIPTION_NAME
-    if content.get("format") != FORMAT_VERSION or content.get("system") != SYSTEM:
-        raise UsageError(
-            f"{place}: format {content.get('format')!r} of system {content.get('system')!r}; "
-            f"this ms2img {__version__} reads format {FORMAT_VERSION} of system '{SYSTEM}' here"
-        )
-    return Description.checked(content, source=str(place))
+    return checked_description(folder, Description, version=FORMAT_VERSION, system=SYSTEM)
 
 
 def read_split(folder: str | Path) -> dict[str, str]:
@@ -191,30 +187,4 @@ def read_split(folder: str | Path) -> dict[str, str]:
 
 def bundle_version(folder: str | Path) -> str:
     """A short hash of the bundle's files: equal versions, equal answers, wherever the bundle was pulled from."""
-    digest = hashlib.blake2b(digest_size=6)
-    for name in FILE_NAMES:
-        try:
-            with (Path(folder) / name).open("rb") as stream:
-                while chunk := stream.read(READ_BYTES):
-                    digest.update(chunk)
-        except OSError as error:
-            raise UsageError(f"{Path(folder) / name}: not a model bundle: {error.strerror}") from None
-    return digest.hexdigest()
-
-
-def settings_of(kind: Any, values: Mapping[str, Any], folder: str | Path) -> Any:
-    """Settings of a description; a value that they refuse is a `UsageError` that names the file."""
-    try:
-        return kind.from_dict(values)
-    except (UsageError, TypeError) as error:
-        raise UsageError(f"{Path(folder) / DESCRIPTION_NAME}: {kind.__name__}: {error}") from None
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with replace_file(path) as temporary:
-        text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _or_none(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
+    return content_version(folder, FILE_NAMES)

@@ -6,8 +6,6 @@ answer means and where it came from. `load_bundle` checks all of it against this
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +21,14 @@ from ms2img import __version__
 from ms2img.config import Config
 from ms2img.errors import UsageError
 from ms2img.io.atomic import replace_file
-from ms2img.io.description import DESCRIPTION_NAME, read_description
+from ms2img.io.description import (
+    DESCRIPTION_NAME,
+    checked_description,
+    content_version,
+    finite_metrics,
+    settings_of,
+    write_json,
+)
 from ms2img.ms2toimg.cnn import CnnConfig, network_of
 from ms2img.ms2toimg.predictor import Predictor
 from ms2img.ms2toimg.render_config import RenderConfig
@@ -32,7 +37,6 @@ FORMAT_VERSION = 1
 SYSTEM = "ms2toimg"
 WEIGHTS_NAME = "model.safetensors"
 FILE_NAMES = (DESCRIPTION_NAME, WEIGHTS_NAME)  # all there is in a bundle
-READ_BYTES = 2**20
 
 
 class Fingerprints(Config):
@@ -91,22 +95,19 @@ def save_bundle(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = {key: _or_none(value) for key, value in card.get("metrics", {}).items()}
     description = Description(
         format=FORMAT_VERSION,
         system=SYSTEM,
         ms2img_version=__version__,
         cnn=cnn.to_dict(),
         render=render,
-        card=Card.checked({**card, "metrics": metrics}, source="model card"),
+        card=Card.checked({**card, "metrics": finite_metrics(card)}, source="model card"),
     )
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model_state.items()}
     _check_tensors(cnn, render, found, place=str(folder / WEIGHTS_NAME))
     with replace_file(folder / WEIGHTS_NAME) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}, temporary)
-    with replace_file(folder / DESCRIPTION_NAME) as temporary:
-        text = json.dumps(description.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(folder / DESCRIPTION_NAME, description.model_dump(mode="json"))
 
 
 def load_bundle(folder: str | Path) -> Predictor:
@@ -116,11 +117,7 @@ def load_bundle(folder: str | Path) -> Predictor:
     """
     folder = Path(folder)
     description = read_checked_description(folder)
-    place = folder / DESCRIPTION_NAME
-    try:
-        cnn = CnnConfig.from_dict(description.cnn)
-    except (UsageError, TypeError) as error:
-        raise UsageError(f"{place}: cnn: {error}") from None
+    cnn = settings_of(CnnConfig, description.cnn, folder)
     return Predictor(
         network=_load_network(folder / WEIGHTS_NAME, cnn, description.render),
         render=description.render,
@@ -131,27 +128,12 @@ def load_bundle(folder: str | Path) -> Predictor:
 
 def read_checked_description(folder: str | Path) -> Description:
     """The checked ``bundle.json`` of `folder`. Raises `UsageError` as `load_bundle` does."""
-    content, place = read_description(folder), Path(folder) / DESCRIPTION_NAME
-    # Asked first: another format may well have other keys, and then the number is the message.
-    if content.get("format") != FORMAT_VERSION or content.get("system") != SYSTEM:
-        raise UsageError(
-            f"{place}: format {content.get('format')!r} of system {content.get('system')!r}; "
-            f"this ms2img {__version__} reads format {FORMAT_VERSION} of system '{SYSTEM}'"
-        )
-    return Description.checked(content, source=str(place))
+    return checked_description(folder, Description, version=FORMAT_VERSION, system=SYSTEM)
 
 
 def bundle_version(folder: str | Path) -> str:
     """A short hash of the bundle's two files: equal versions, equal answers, wherever the bundle was pulled from."""
-    digest = hashlib.blake2b(digest_size=6)
-    for name in FILE_NAMES:
-        try:
-            with (Path(folder) / name).open("rb") as stream:
-                while chunk := stream.read(READ_BYTES):
-                    digest.update(chunk)
-        except OSError as error:
-            raise UsageError(f"{Path(folder) / name}: not a model bundle: {error.strerror}") from None
-    return digest.hexdigest()
+    return content_version(folder, FILE_NAMES)
 
 
 def _load_network(weights: Path, cnn: CnnConfig, render: RenderConfig) -> nn.Module:
@@ -195,7 +177,3 @@ def _check_tensors(
         if found[name] != expected[name]:
             raise UsageError(f"{place}: tensor '{name}' is {found[name]}, expected {expected[name]}; {mismatch}")
     return network
-
-
-def _or_none(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None

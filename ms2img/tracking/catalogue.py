@@ -32,8 +32,9 @@ class ModelRow:
     together. bundle: what its predictions carry as ``model_version``. created: ISO 8601, UTC. promoted: why a person
     last made it champion (reason, by, time, over, compared), empty where nobody did.
 
-    system: "ms2toimg", a model of an assay, judged by ``auc_mean``; or "massformer", a model of a library's spectra,
-    judged by ``cosine_mean``, with its kind and what it was fine-tuned from. What does not apply is empty, or None.
+    system: "ms2toimg", a model of an assay, judged by ``auc_mean``; "massformer", a model of a library's spectra,
+    judged by ``cosine_mean``, with its kind and what it was fine-tuned from; or "deepion", an encoder of a section's
+    ion images, judged by ``retrieval_mean``, with its mode. What does not apply is empty, or None.
     """
 
     name: str
@@ -57,6 +58,10 @@ class ModelRow:
     cosine_mean: float | None
     cosine_sd: float | None
     parent: str
+    section: str
+    mode: str
+    retrieval_mean: float | None
+    retrieval_sd: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain JSON types."""
@@ -158,4 +163,8 @@ def _row(version: ModelVersion, model: RegisteredModel) -> ModelRow:
         cosine_mean=number(tags.get("cosine_mean")),
         cosine_sd=number(tags.get("cosine_sd")),
         parent=tags.get("parent", ""),
+        section=tags.get("section", ""),
+        mode=tags.get("mode", ""),
+        retrieval_mean=number(tags.get("retrieval_mean")),
+        retrieval_sd=number(tags.get("retrieval_sd")),
     )

@@ -30,12 +30,12 @@ def system_of(folder: str | Path) -> Any:
 def load_bundle(folder: str | Path, *, system: str = systems.DEFAULT) -> Any:
     """The predictor of the bundle in `folder`, as `system` has it.
 
-    Raises `UsageError` for a bad bundle, and for one that another system made, naming the commands that take it.
+    Raises `UsageError` for a bad bundle, and for one that another system made, naming the command that takes it.
     """
     found = systems.name_of(folder)
     if found != system:
-        commands = "ms2img" if found == systems.DEFAULT else f"ms2img {found}"
-        raise UsageError(f"{folder}: a model of {found}, not of {system}; '{commands} predict' takes it")
+        command = systems.SYSTEMS[found].taken_by
+        raise UsageError(f"{folder}: a model of {found}, not of {system}; '{command}' takes it")
     return system_of(folder).load_bundle(folder)
 
 

@@ -1,4 +1,7 @@
-"""Registered models: a name an assay or library, a version a training, and the alias ``champion``, moved with care."""
+"""Registered models: a name a subject, a version a training, and the alias ``champion``, moved with care.
+
+A subject is an assay, a library or a section.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ def champion_rule(
     """Whether the alias moves to the new version, and the reason for a person.
 
     It moves to a first version; and to one made of the same data as the current champion (`System.data`) whose measure
-    (the mean AUC, the mean cosine) is at least the champion's. Otherwise a person compares and promotes.
+    (mean AUC, cosine or retrieval) is at least the champion's. Otherwise a person compares and promotes.
 
     Parameters
     ----------
@@ -119,7 +122,7 @@ def _log_model(store: Store, client: MlflowClient, bundle: Path, *, run_id: str,
 
 
 def _registered_name(client: MlflowClient, system: System, subject: str, *, simulated: bool) -> str:
-    """The registered model of this assay or library, made if absent.
+    """The registered model of this assay, library or section, made if absent.
 
     Two subjects whose names reduce to the same letters must not share a model, so a name that another one holds gets
     a hash of this one's name appended.
@@ -175,7 +178,7 @@ def _decide(client: MlflowClient, name: str, new: str) -> tuple[bool, str]:
 
 
 #: Fields of a card that a version is listed by where it has them.
-_LISTED = ("kind", "parent")
+_LISTED = ("kind", "parent", "mode")
 
 
 def _version_tags(system: System, card: Mapping[str, Any], model_version: str) -> dict[str, str]:

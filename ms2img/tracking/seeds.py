@@ -18,30 +18,39 @@ from ms2img.tracking.runs import artefacts, record_folder
 from ms2img.tracking.store import Store
 
 SEEDS_PATH = "seeds"  # artefact folder
-_MOLECULES_NAME, _SUMMARY_NAME = "molecules.parquet", "summary.json"
+_CASES_NAME, _SUMMARY_NAME = "cases.parquet", "summary.json"
+_OLD_CASES_NAME = "molecules.parquet"  # before there was a second system
+_OLD_SYSTEM = "massformer"
 
 
 @dataclass(frozen=True)
 class SeedsRecord:
     """What is kept of a training over seeds.
 
-    molecules: one row a validation molecule: ``molecule_id``, ``cosine`` (the mean over the seeds).
-    summary: ``fingerprints`` of library, binning and split, ``cosine_mean``, ``cosine_sd`` and more.
+    cases: one row a case that models are compared over: its id, then its figure, the mean over the seeds. Of a spectrum
+    model the validation molecules, ``molecule_id`` and ``cosine``; of an encoder the ions, ``ion`` and ``retrieval``.
+    summary: ``system``, ``fingerprints`` of what must be equal (`System.data`), mean and sd of the figure, and more.
     """
 
-    molecules: pd.DataFrame
+    cases: pd.DataFrame
     summary: dict[str, Any]
+
+    @property
+    def system(self) -> str:
+        """Whose training it is, by its name in `ms2img.tracking.systems`."""
+        return str(self.summary.get("system", _OLD_SYSTEM))
 
     def save(self, folder: Path) -> None:
         """Write the record's files."""
-        self.molecules.to_parquet(folder / _MOLECULES_NAME, index=False)
+        self.cases.to_parquet(folder / _CASES_NAME, index=False)
         (folder / _SUMMARY_NAME).write_text(json.dumps(self.summary, indent=2, sort_keys=True), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> SeedsRecord:
         """The record in a folder."""
         summary = json.loads((folder / _SUMMARY_NAME).read_text(encoding="utf-8"))
-        return cls(pd.read_parquet(folder / _MOLECULES_NAME), summary)
+        old, new = folder / _OLD_CASES_NAME, folder / _CASES_NAME
+        return cls(pd.read_parquet(new if new.exists() else old), summary)
 
 
 @dataclass

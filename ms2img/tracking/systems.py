@@ -25,6 +25,7 @@ class System:
     subject: the field of the card that a registered model is named after, one name a subject; `infix` comes before it.
     measure: the metric that decides between two versions, higher is better; `shown`: in words, `figures`: its plural.
     data: what must be equal before it may be compared, by fingerprint, in words.
+    taken_by: the command that a model is given to.
     """
 
     module: str
@@ -35,6 +36,7 @@ class System:
     shown: str
     figures: str
     data: Mapping[str, str]
+    taken_by: str
 
     def load(self) -> Any:
         """The module."""
@@ -53,6 +55,7 @@ SYSTEMS = {
         shown="mean AUC",
         figures="AUCs",
         data={"samples": "samples", "labels": "labels", "folds": "folds"},
+        taken_by="ms2img predict",
     ),
     "massformer": System(
         module="ms2img.massformer.bundle",
@@ -63,6 +66,18 @@ SYSTEMS = {
         shown="mean cosine",
         figures="cosines",
         data={"samples": "library", "labels": "binning", "folds": "split"},
+        taken_by="ms2img massformer predict",
+    ),
+    "deepion": System(
+        module="ms2img.deepion.bundle",
+        pyfunc="load_pyfunc",
+        subject="section",
+        infix="deepion-",
+        measure="retrieval_mean",
+        shown="mean retrieval",
+        figures="retrievals",
+        data={"samples": "ion images", "labels": "views"},
+        taken_by="ms2img deepion embed",
     ),
 }
 

@@ -21,10 +21,10 @@ Work = TypeVar("Work")
 Answer = TypeVar("Answer")
 
 
-def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Iterator[Answer]:
+def on_workers(works: Iterable[Work], function: Callable[[Work], Answer], *, num_gpus: float = 0.0) -> Iterator[Answer]:
     """`function` of each piece of work, on any worker, as they are finished; the first pieces are started first.
 
-    CPU nodes do it, where there are any.
+    CPU nodes do it, where there are any; with `num_gpus`, of each piece, GPU nodes.
 
     `function` and the work are pickled. A worker that dies is replaced and its piece done again. Raises the `JobError`
     or `UsageError` that `function` raised, or one that says that Ray is gone.
@@ -49,7 +49,9 @@ def on_workers(works: Iterable[Work], function: Callable[[Work], Answer]) -> Ite
     def rows() -> Iterable[dict[str, Any]]:
         dataset = ray.data.from_blocks(blocks)
         blocks.clear()  # Ray's store has them now
-        answers: Iterable[dict[str, Any]] = dataset.map(answer, **for_tasks()).iter_rows()
+        answers: Iterable[dict[str, Any]] = dataset.map(
+            answer, num_gpus=num_gpus or None, **for_tasks(gpus=num_gpus)
+        ).iter_rows()
         return answers
 
     for row in watched(rows):

@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 
+from ms2img.learn.intervals import Interval
 from ms2img.massformer.attention_map import atom_attention
 from ms2img.massformer.batching import collate
 from ms2img.massformer.conditions import Condition
 from ms2img.massformer.evaluate.energy_curve import mean_mz
 from ms2img.massformer.evaluate.heteroatoms import attention_ratios, elements_of, mean_ratios
-from ms2img.massformer.evaluate.intervals import Interval
 from ms2img.massformer.evaluate.parts import Part
 from ms2img.massformer.evaluate.similarity import cosine
 from ms2img.massformer.molecule.description import MoleculeFeatures

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ms2img.errors import UsageError
-from ms2img.massformer.bundle import Description, load_bundle, read_checked_description, settings_of
+from ms2img.io.description import settings_of
+from ms2img.massformer.bundle import Description, load_bundle, read_checked_description
 from ms2img.massformer.conditions import Condition
 from ms2img.massformer.evaluate.sources import ModelSource
 from ms2img.massformer.library.folder import Library

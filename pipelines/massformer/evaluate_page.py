@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import ms2img
-from ms2img.massformer.evaluate.intervals import CONFIDENCE, RESAMPLES
+from ms2img.learn.intervals import CONFIDENCE, RESAMPLES
 from ms2img.massformer.evaluate.ranking import ENERGY_TOLERANCE
 from pipelines.massformer.evaluate_tables import TITLES
 from pipelines.report.page import HERE

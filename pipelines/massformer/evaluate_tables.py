@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ms2img.massformer.evaluate.intervals import bootstrap_mean, mean_over_seeds, paired_difference
+from ms2img.learn.intervals import bootstrap_mean
+from ms2img.massformer.evaluate.intervals import mean_over_seeds, paired_difference
 from pipelines.massformer.evaluate_scores import MEASURES, PartScores
 
 #: What every row of a table says of where its numbers come from, in the order of the columns.

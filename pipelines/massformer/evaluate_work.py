@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +15,10 @@ import pyarrow.compute as pc
 import ms2img
 from ms2img.errors import UsageError
 from ms2img.io.storage import Folder
-from ms2img.massformer.evaluate.intervals import Interval
+from ms2img.learn.intervals import Interval
 from ms2img.massformer.library.folder import Library
 from ms2img.massformer.selection import Selection
+from pipelines.json_rows import plain_rows
 from pipelines.massformer.evaluate_figures import energy_figures, heteroatom_figure, mirror_figure
 from pipelines.massformer.evaluate_models import LoadedModel
 from pipelines.massformer.evaluate_page import build_page
@@ -141,17 +141,6 @@ def finished(out: Folder, made_of: Mapping[str, Any]) -> dict[str, Any] | None:
                 "write to another folder"
             )
     return dict(record)
-
-
-def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows ready for JSON: no NaN, no numpy."""
-    rows = []
-    for row in table.to_dict("records"):
-        values = {str(key): value.item() if hasattr(value, "item") else value for key, value in row.items()}
-        rows.append(
-            {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
-        )
-    return rows
 
 
 def _second(second: Library | None, selection: Selection, learnt: Sequence[str]) -> tuple[Any, Any] | None:

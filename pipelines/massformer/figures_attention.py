@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from numpy.typing import NDArray
 from PIL import Image
 
-from ms2img.massformer.evaluate.intervals import Interval
+from ms2img.learn.intervals import Interval
 from ms2img.massformer.molecule.drawing import draw_atoms
 from pipelines.massformer.figures_energy import CLOSE_UP, sticks
 from pipelines.massformer.figures_style import (

@@ -10,7 +10,7 @@ from ms2img.io.location import suffix
 from ms2img.places import MODEL_NAMES, Reads, Writes
 from pipelines.command import Output, Result
 from pipelines.failure_limit import SHOWN, FailureLimit
-from pipelines.massformer.options import joined, numbers
+from pipelines.lists import joined, numbers
 
 OUT_SUFFIXES = (".msp", ".mgf", ".parquet")
 

@@ -19,11 +19,12 @@ from ms2img.errors import UsageError
 from ms2img.io import storage
 from ms2img.io.location import parent, suffix
 from ms2img.io.storage import Folder
+from pipelines.lists import listed, numbers
 from pipelines.massformer.molecule_rows import parts_of
-from pipelines.massformer.options import listed, numbers
 from pipelines.massformer.predict_output import LibraryFile
 from pipelines.massformer.predict_work import Asked, PartResult, predict_part
 from pipelines.progress import Steps
+from pipelines.shipped_model import ShippedModel
 
 if TYPE_CHECKING:
     from ms2img.massformer.predictor import SpectrumPredictor
@@ -150,8 +151,7 @@ def _on_ray(
                     yield key, rows
 
         with connected(writes=[out.location]):
-            files = {name: (bundle / name).read_bytes() for name in FILE_NAMES}
-            model = (files, predictor.model_version)
+            model = ShippedModel.of(bundle, predictor.model_version, FILE_NAMES)
             for n_rows in predict_parts(left(), asked, model, out.location, num_gpus=config.num_gpus):
                 progress.advance(n_rows)
         for key in keys:

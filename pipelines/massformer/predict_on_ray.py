@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from cluster.placement import for_tasks
@@ -11,6 +11,7 @@ from ms2img.errors import JobError, UsageError
 from ms2img.io.storage import folder
 from pipelines.massformer.molecule_rows import MoleculeRow
 from pipelines.massformer.predict_work import Asked, predict_part, predictor_of
+from pipelines.shipped_model import ShippedModel
 
 MAX_FAILURES = 3  # retries of a part whose worker died (ours)
 WAITING = 2  # parts in waiting for each CPU of the cluster (ours): the table is read no further ahead
@@ -19,7 +20,7 @@ Part = tuple[str, list[MoleculeRow]]
 
 
 def predict_parts(
-    parts: Iterator[Part], asked: Asked, model: tuple[Mapping[str, bytes], str], out: str, *, num_gpus: float
+    parts: Iterator[Part], asked: Asked, model: ShippedModel, out: str, *, num_gpus: float
 ) -> Iterator[int]:
     """Predict and keep the parts; yields how many rows of each, as they are finished.
 
@@ -39,11 +40,10 @@ def predict_parts(
         runtime_env={"env_vars": {name: os.environ.get(name, own) for name, own in ENVIRONMENT.items()}},
         **for_tasks(gpus=num_gpus),
     )(_predict_and_keep)
-    files, version = ray.put(model[0]), model[1]
     room = max(1, WAITING * int(resources.get("CPU", 1)))
     waiting: dict[Any, int] = {}
     for key, rows in parts:
-        waiting[task.remote(key, rows, asked, files, version, out, gpu=num_gpus > 0)] = len(rows)
+        waiting[task.remote(key, rows, asked, model, out, gpu=num_gpus > 0)] = len(rows)
         if len(waiting) >= room:
             yield _one(waiting)
     while waiting:
@@ -66,9 +66,9 @@ def _one(waiting: dict[Any, int]) -> int:
 
 
 def _predict_and_keep(
-    key: str, rows: list[MoleculeRow], asked: Asked, files: Mapping[str, bytes], version: str, out: str, *, gpu: bool
+    key: str, rows: list[MoleculeRow], asked: Asked, model: ShippedModel, out: str, *, gpu: bool
 ) -> None:
     """A part in its worker."""
     from pipelines.massformer.predict_job import write_part
 
-    write_part(folder(out), key, predict_part(rows, asked, predictor_of(files, version, gpu=gpu)))
+    write_part(folder(out), key, predict_part(rows, asked, predictor_of(model, gpu=gpu)))

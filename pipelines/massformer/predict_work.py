@@ -6,16 +6,15 @@ import hashlib
 import io
 import json
 import math
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ms2img.massformer.conditions import Condition
 from ms2img.massformer.peaks import PeakRule, peaks_of
 from ms2img.massformer.predicted import PredictedSpectrum, mgf, msp, table
 from pipelines.massformer.molecule_rows import MoleculeRow
+from pipelines.shipped_model import Model, loaded
 
 if TYPE_CHECKING:
     from ms2img.massformer.predictor import SpectrumPredictor
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 NO_PEAKS = ("no_peaks", "the model predicts no peak")
 Refusal = dict[str, str | int]  # row, id, smiles, code, message
-
-_predictors: dict[str, SpectrumPredictor] = {}  # of this worker process, by the model's version
 
 
 @dataclass(frozen=True)
@@ -90,18 +87,14 @@ def predict_part(rows: Sequence[MoleculeRow], asked: Asked, predictor: SpectrumP
     )
 
 
-def predictor_of(files: Mapping[str, bytes], version: str, *, gpu: bool) -> SpectrumPredictor:
+def predictor_of(model: Model, *, gpu: bool) -> SpectrumPredictor:
     """The model, loaded once in a worker process."""
     from ms2img.massformer.bundle import load_bundle
 
-    if version not in _predictors:
-        with tempfile.TemporaryDirectory(prefix="ms2img-") as scratch:
-            for name, content in files.items():
-                Path(scratch, name).write_bytes(content)
-            _predictors[version] = load_bundle(scratch)
-        if gpu:
-            _predictors[version].model.to("cuda")
-    return _predictors[version]
+    found: SpectrumPredictor = loaded(model, load_bundle)
+    if gpu:
+        found.model.to("cuda")
+    return found
 
 
 def _spectrum(

@@ -11,7 +11,7 @@ from ms2img.config import Config
 from ms2img.errors import UsageError
 from ms2img.places import MODEL_NAMES, Reads, Writes
 from pipelines.command import Output, Result
-from pipelines.massformer.options import joined, numbers
+from pipelines.lists import joined, numbers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from ms2img.config import Config
 from ms2img.places import Reads, Writes
-from pipelines.massformer.options import joined
+from pipelines.lists import joined
 from pipelines.sweep_nodes import GPU_SHARE
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator
 
 from ms2img.places import Reads
 from pipelines.command import Output, Result, mean_and_sd
-from pipelines.massformer.options import FitOptions, joined, listed
+from pipelines.lists import joined, listed
+from pipelines.massformer.options import FitOptions
 
 if TYPE_CHECKING:
     from ms2img.massformer.model import ModelConfig

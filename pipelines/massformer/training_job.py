@@ -18,8 +18,9 @@ import numpy as np
 
 from ms2img.io.location import absolute
 from ms2img.io.storage import require_access
-from pipelines.massformer.seed_work import SeedResult, SeedTask, read_result
+from pipelines.massformer.seed_work import SpectrumSeed, SpectrumTraining
 from pipelines.progress import Steps
+from pipelines.seeds.work import SeedTask, read_result
 
 if TYPE_CHECKING:
     from ms2img.learn.fit_config import FitConfig
@@ -44,6 +45,10 @@ class Plan:
     parent: str = ""
     initial: bytes = b""
 
+    def training(self) -> SpectrumTraining:
+        """What the workers are given."""
+        return SpectrumTraining(self.data, self.model, self.initial)
+
     def fingerprint(self, max_seconds: float | None) -> str:
         """A hash of all that the result follows from, but for the seed."""
         fit = {name: value for name, value in self.fit.to_dict().items() if name not in NOT_THE_TRAINING}
@@ -66,7 +71,7 @@ class TrainSummary:
     registration: Registration
     data: TrainingSet
     library: str
-    seeds: list[SeedResult]
+    seeds: list[SpectrumSeed]
     best: int
     cosine_mean: float | None
     cosine_sd: float | None
@@ -94,16 +99,15 @@ def run(plan: Plan, config: DataOptions, *, started: float, quiet: bool, notice:
     from ms2img.tracking.entries import InputData
     from ms2img.tracking.seeds import track_seeds
     from ms2img.tracking.store import open_store
-    from pipelines.massformer.seeds_on_ray import SeedResources, train_seeds
+    from pipelines.seeds.on_ray import train_seeds
 
     data, work = plan.data, config.work or config.work_place()
     require_access([work])
     tasks = [_task(plan, config, seed, absolute(work)) for seed in config.seed_numbers()]
     store = open_store()
-    left = [task for task in tasks if read_result(task) is None]
+    left = [task for task in tasks if read_result(task, SpectrumSeed) is None]
     if len(left) < len(tasks):
         notice(f"{len(tasks) - len(left)} of {len(tasks)} seeds are done already, in {work}")
-    resources = SeedResources(config.workers_per_seed, config.cpus_per_worker, config.gpus_per_worker)
     with track_seeds(
         store,
         name=f"{data.library} {plan.model.kind} {plan.preset}",
@@ -116,26 +120,24 @@ def run(plan: Plan, config: DataOptions, *, started: float, quiet: bool, notice:
                 connected(writes=[folder(work).location], is_tracked=True),
                 Steps(len(left) * plan.fit.epochs, "train", quiet=quiet) as progress,
             ):
-                train_seeds(data, left, resources, _tell(progress))
-        seeds = [result for task in tasks if (result := read_result(task)) is not None]
+                train_seeds(plan.training(), left, config.resources(), _tell(progress))
+        seeds = [result for task in tasks if (result := read_result(task, SpectrumSeed)) is not None]
         return _finish(tracked, plan, config, seeds, started)
 
 
 def _task(plan: Plan, config: DataOptions, seed: int, work: str) -> SeedTask:
     return SeedTask(
         seed=seed,
-        model=plan.model,
         fit=replace(plan.fit, seed=seed),
         max_seconds=config.max_seconds(),
         work=work,
         name=f"{plan.fingerprint(config.max_seconds())}-seed{seed}",
         checkpoint_seconds=config.checkpoint_seconds,
-        initial=plan.initial,
     )
 
 
 def _finish(
-    tracked: SeedsRun, plan: Plan, config: DataOptions, seeds: list[SeedResult], started: float
+    tracked: SeedsRun, plan: Plan, config: DataOptions, seeds: list[SpectrumSeed], started: float
 ) -> TrainSummary:
     """Log the seeds and register the best."""
     from ms2img.tracking.registry import register
@@ -165,7 +167,7 @@ def _finish(
 
 
 def save_plan(
-    folder: str, plan: Plan, result: SeedResult, *, n_seeds: int, metrics: Mapping[str, float | None]
+    folder: str, plan: Plan, result: SpectrumSeed, *, n_seeds: int, metrics: Mapping[str, float | None]
 ) -> None:
     """The bundle of one trained seed."""
     from ms2img.massformer.bundle import save_bundle
@@ -200,7 +202,7 @@ def save_plan(
     )
 
 
-def _record(data: TrainingSet, seeds: list[SeedResult], summary: dict[str, Any]) -> Any:
+def _record(data: TrainingSet, seeds: list[SpectrumSeed], summary: dict[str, Any]) -> Any:
     import pandas as pd
 
     from ms2img.tracking.seeds import SeedsRecord
@@ -211,7 +213,8 @@ def _record(data: TrainingSet, seeds: list[SeedResult], summary: dict[str, Any])
             "cosine": np.mean([each.cosines for each in seeds], axis=0),
         }
     )
-    return SeedsRecord(molecules, {**summary, "fingerprints": data.fingerprints, "seeds": len(seeds)})
+    about = {"system": "massformer", "fingerprints": data.fingerprints, "seeds": len(seeds)}
+    return SeedsRecord(molecules, {**summary, **about})
 
 
 def _tell(progress: Steps) -> Callable[[int, Mapping[str, float]], None]:

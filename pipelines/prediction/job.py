@@ -76,6 +76,7 @@ def _work(
     """Score the parts and add their answers. A job without any starts no Ray."""
     from cluster.connect import connected
     from ms2img.tracking.flavor import system_of
+    from pipelines.shipped_model import ShippedModel
 
     if not parts:
         return
@@ -83,7 +84,7 @@ def _work(
     with connected(writes=[out.location]):
         if config.num_gpus:
             on_ray.require_gpus(config.num_gpus, is_private=not os.environ.get("RAY_ADDRESS"))
-        model = on_ray.ShippedModel.of(bundle, predictor.model_version, system_of(bundle).FILE_NAMES)
+        model = ShippedModel.of(bundle, predictor.model_version, system_of(bundle).FILE_NAMES)
         limits = Limits(config.time_limit, config.memory_limit * 2**20)
         settings = Settings(out.location, predictor.render, limits, model)
         try:

@@ -8,11 +8,9 @@ one; what is kept of a part is our own file, written before the answers come bac
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,28 +18,6 @@ from ms2img.errors import JobError, UsageError
 from pipelines.conversion.cluster_work import on_workers, watched
 from pipelines.prediction.plan import Part
 from pipelines.prediction.work import Scored, Settings, finish_part, predictor_of, read_part, score_part
-
-
-@dataclass(frozen=True)
-class ShippedModel:
-    """A model in Ray's object store: no worker needs the registry, or a disk that the driver has."""
-
-    version: str
-    place: Any  # ray.ObjectRef
-
-    @classmethod
-    def of(cls, bundle: Path, version: str, names: Iterable[str]) -> Self:
-        """Put the named files of a bundle there."""
-        import ray
-
-        return cls(version, ray.put({name: (bundle / name).read_bytes() for name in names}))
-
-    def files(self) -> Mapping[str, bytes]:
-        """The files, by name."""
-        import ray
-
-        found: Mapping[str, bytes] = ray.get(self.place)
-        return found
 
 
 def score_parts(parts: Sequence[Part], settings: Settings, *, num_gpus: float) -> Iterator[Scored]:

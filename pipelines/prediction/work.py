@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,23 +15,12 @@ from ms2img.ms2toimg.render_config import RenderConfig
 from pipelines.conversion.reader import Limits, Reader
 from pipelines.prediction.plan import Part
 from pipelines.prediction.staged import write_part
+from pipelines.shipped_model import Model, loaded
 
 if TYPE_CHECKING:
     from ms2img.ms2toimg.predictor import Predictor
 
 _reader: Reader | None = None  # of this worker process, kept over its parts
-_predictors: dict[str, Predictor] = {}  # likewise, by the model's version
-
-
-class Model(Protocol):
-    """A model on its way to the workers."""
-
-    @property
-    def version(self) -> str:
-        """The version of its bundle."""
-
-    def files(self) -> Mapping[str, bytes]:
-        """The files of its bundle, by name."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +95,5 @@ def predictor_of(model: Model) -> Predictor:
     """The model, loaded once in a worker process."""
     from ms2img.tracking.flavor import load_bundle
 
-    if model.version not in _predictors:
-        with tempfile.TemporaryDirectory(prefix="ms2img-") as scratch:
-            for name, content in model.files().items():
-                Path(scratch, name).write_bytes(content)
-            _predictors[model.version] = load_bundle(scratch)
-    return _predictors[model.version]
+    found: Predictor = loaded(model, load_bundle)
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,26 +25,23 @@ def ion_images(phantom: Phantom, settings: PrepareSettings | None = None) -> tup
     mask = phantom.measured
     tic = phantom.counts.sum(axis=0, dtype=np.float64)
     step = max(1, _VALUES // max(1, int(mask.sum())))
-    kept: list[npt.NDArray[np.int64]] = []
+    found: list[normalise.Kept] = []
     images: list[npt.NDArray[np.float32]] = []
-    presence: list[npt.NDArray[np.float64]] = []
     for start in range(0, len(phantom.mz), step):
         counts = phantom.counts[start : start + step][:, mask].astype(np.float64)
-        share = normalise.presence(counts)
-        common = np.flatnonzero((share >= settings.min_presence) & (share > 0))
-        scaled, flat = normalise.scaled(counts[common], tic[mask], settings)
-        spread = np.zeros((int((~flat).sum()), *mask.shape), np.float32)
-        spread[:, mask] = scaled[~flat]
-        kept.append(start + common[~flat])
+        kept = normalise.kept(counts, tic[mask], settings)
+        spread = np.zeros((len(kept.rows), *mask.shape), np.float32)
+        spread[:, mask] = kept.values
         images.append(spread)
-        presence.append(share[common[~flat]])
-    rows = np.concatenate(kept)
+        found.append(replace(kept, rows=start + kept.rows, values=np.empty(0)))
+    rows = np.concatenate([kept.rows for kept in found])
     pixel = (phantom.config.pixel_um, phantom.config.pixel_um)
     made = IonImages(
         mz=phantom.mz[rows],
         images=np.concatenate(images),
         mask=mask,
-        presence=np.concatenate(presence),
+        presence=np.concatenate([kept.presence for kept in found]),
+        intensity=np.concatenate([kept.intensity for kept in found]),
         tic=tic,
         pixel_size_um=pixel,
         source=_SOURCE,

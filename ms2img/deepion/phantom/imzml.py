@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from pyimzml.ImzMLWriter import ImzMLWriter
 
+from ms2img.deepion.imzml import SIMULATED_RUN
 from ms2img.deepion.phantom.config import PhantomConfig, Stage, stream
 from ms2img.deepion.phantom.section import Phantom, Progress
 from ms2img.io.atomic import replace_file
 
-RUN_ID = "SIMULATED"
 _NOISE_COUNTS = 2.0  # of a peak of chance, mean
 _LAST_OF_SETTINGS = 'name="max count of pixels y"'
 _PIXEL_SIZE = (
@@ -68,7 +68,7 @@ def _name(writer: ImzMLWriter, config: PhantomConfig) -> None:
     writer.ibd.seek(0)
     writer.ibd.write(writer.uuid.bytes)
     writer.sha1 = hashlib.sha1(writer.uuid.bytes, usedforsecurity=False)  # the format's own checksum
-    writer.run_id = RUN_ID
+    writer.run_id = SIMULATED_RUN
 
 
 def _add_pixel_size(path: Path, micrometres: float) -> None:

@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ms2img.deepion.faults import as_end
 from ms2img.deepion.phantom.classes import NAMES
 from ms2img.deepion.phantom.ions import Species
-from ms2img.errors import UsageError
+from ms2img.errors import RunError, UsageError
 from ms2img.io.atomic import replace_file
+from ms2img.io.storage import open_bytes
 
 Integers = npt.NDArray[np.int64]
 
@@ -88,10 +90,13 @@ def write_truth(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary)
 
 
-def read_truth(path: Path) -> pa.Table:
-    """The table at `path`; raises `UsageError` for what is no phantom's truth."""
+def read_truth(path: str | Path) -> pa.Table:
+    """The table at `path`, local or ``s3://``; raises `UsageError` for what is no phantom's truth."""
     try:
-        table = pq.read_table(path)
+        with open_bytes(str(path)) as stream:
+            table = pq.read_table(pa.PythonFile(stream, mode="r"))
+    except RunError as error:
+        raise as_end(error) from None
     except (OSError, pa.ArrowInvalid):
         raise UsageError(f"{path}: no Parquet file; expected the truth.parquet of a phantom") from None
     if not table.schema.equals(TRUTH):

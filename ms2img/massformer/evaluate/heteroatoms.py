@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ms2img.massformer.evaluate.intervals import Interval, bootstrap_mean
+from ms2img.learn.intervals import Interval, bootstrap_mean
 from ms2img.massformer.molecule.graph import MolecularGraph
 
 #: Fig. 5's five, and fluorine, which the paper's element filter lets in (ours).

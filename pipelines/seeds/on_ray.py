@@ -12,10 +12,10 @@ from typing import Any
 
 from cluster.placement import beside_driver, for_groups, for_tasks
 from ms2img.errors import JobError, UsageError
-from ms2img.massformer.dataset import TrainingSet
-from pipelines.massformer.seed_work import SeedTask, train_seed
+from pipelines.seeds.work import SeedTask, Training, train_seed
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+Refused = UsageError | JobError | None  # why a seed cannot be trained
 
 LOOK_EVERY_SECONDS = 0.25  # how often the driver looks for epochs and seeds that have ended (ours)
 MAX_FAILURES = 2  # retries of a seed whose worker died (ours)
@@ -30,11 +30,12 @@ class SeedResources:
     gpus_per_worker: float = 0.0
 
 
-def train_seeds(data: TrainingSet, tasks: Sequence[SeedTask], resources: SeedResources, on_epoch: OnEpoch) -> None:
+def train_seeds(training: Training, tasks: Sequence[SeedTask], resources: SeedResources, on_epoch: OnEpoch) -> None:
     """Train the tasks on the connected Ray, as many at once as it has room for; their results are in their folder.
 
     on_epoch: called in this thread with seed and epoch row; a retried seed repeats epochs after its last state. Raises
-    `UsageError` for a training that cannot go on, `JobError` for a seed whose worker died again and again.
+    the `UsageError` or `JobError` of a training that cannot go on, `JobError` for a seed whose worker died again and
+    again.
     """
     import ray
 
@@ -42,7 +43,7 @@ def train_seeds(data: TrainingSet, tasks: Sequence[SeedTask], resources: SeedRes
 
     _require_room(resources)
     board = ray.remote(num_cpus=0, **beside_driver())(FoldBoard).remote()
-    config = {"data": ray.put(data), "board": board}
+    config = {"training": ray.put(training), "board": board}
     run = _run_tasks if resources.workers == 1 else _run_trainers
     try:
         for _ in run(config, tasks, resources):
@@ -66,7 +67,7 @@ def _run_tasks(config: dict[str, Any], tasks: Sequence[SeedTask], resources: See
         runtime_env={"env_vars": {name: os.environ.get(name, own) for name, own in ENVIRONMENT.items()}},
         **placed,
     )(_train_alone)
-    waiting = {train.remote(config["data"], task, config["board"]): task for task in tasks}
+    waiting = {train.remote(config["training"], task, config["board"]): task for task in tasks}
     while waiting:
         ended, _ = ray.wait(list(waiting), timeout=LOOK_EVERY_SECONDS)
         for reference in ended:
@@ -80,42 +81,50 @@ def _run_tasks(config: dict[str, Any], tasks: Sequence[SeedTask], resources: See
     yield None
 
 
-def _train_alone(data: TrainingSet, task: SeedTask, board: Any) -> str:
-    """A seed in a Ray task: why no retry would help, or nothing."""
+def _train_alone(training: Training, task: SeedTask, board: Any, *, first: bool = True) -> Refused:
+    """A seed in a Ray task: why no retry would help, or nothing.
+
+    Such an error is an answer, for Ray would try again; any other leaves the task, and so ends the workers beside it.
+    """
     import ray
 
     def post(row: Mapping[str, float]) -> None:
         ray.get(board.post.remote(task.seed, dict(row)))
 
+    final: tuple[type[UsageError | JobError], ...] = (UsageError, *training.futile)
     try:
-        train_seed(data, task, post)
-    except (UsageError, FloatingPointError) as error:
-        return str(error)
-    return ""
+        train_seed(training, task, post, first=first)
+    except final as error:
+        return error
+    except FloatingPointError as error:
+        return UsageError(str(error))
+    return None
 
 
 def _run_trainers(config: dict[str, Any], tasks: Sequence[SeedTask], resources: SeedResources) -> Any:
     """A `TorchTrainer` a seed, one after another: each takes several workers. Yields now and then."""
     for task in tasks:
-        answer: list[Any] = []
+        refused: list[Refused] = []
+        failed: list[BaseException] = []
         with tempfile.TemporaryDirectory(prefix="ms2img-seeds-", ignore_cleanup_errors=True) as scratch:
             trainer = _trainer({**config, "task": task}, resources, scratch)
-            thread = threading.Thread(target=_fit, args=(trainer, answer), daemon=True)
+            thread = threading.Thread(target=_fit, args=(trainer, refused, failed), daemon=True)
             thread.start()
             while thread.is_alive():
                 time.sleep(LOOK_EVERY_SECONDS)
                 yield None
-        if isinstance(answer[0], BaseException):
-            raise JobError(f"seed {task.seed} failed: {_first_line(answer[0])}") from None
-        _require_trained(task, answer[0])
+        if failed:
+            raise JobError(f"seed {task.seed} failed: {_first_line(failed[0])}") from None
+        _require_trained(task, refused[0])
         yield None
 
 
-def _fit(trainer: Any, answer: list[Any]) -> None:
+def _fit(trainer: Any, refused: list[Refused], failed: list[BaseException]) -> None:
+    """Run a trainer to its end: what `_train_shared` answers, or how it failed, for the driver's thread to raise."""
     try:
-        answer.append(trainer.fit().return_value)
-    except BaseException as error:  # handed to the driver's thread, which raises
-        answer.append(error)
+        refused.append(trainer.fit().return_value)
+    except BaseException as error:
+        failed.append(error)
 
 
 def _trainer(config: dict[str, Any], resources: SeedResources, storage: str) -> Any:
@@ -146,26 +155,18 @@ def _trainer(config: dict[str, Any], resources: SeedResources, storage: str) -> 
     )
 
 
-def _train_shared(config: dict[str, Any]) -> str:
+def _train_shared(config: dict[str, Any]) -> Refused:
     """The training function of a seed's `TorchTrainer`: `_train_alone`, on each of its workers."""
     import ray
     from ray import train
 
-    rank = train.get_context().get_world_rank()
-
-    def post(row: Mapping[str, float]) -> None:
-        ray.get(config["board"].post.remote(config["task"].seed, dict(row)))
-
-    try:
-        train_seed(ray.get(config["data"]), config["task"], post, first=rank == 0)
-    except (UsageError, FloatingPointError) as error:
-        return str(error)
-    return ""
+    first = train.get_context().get_world_rank() == 0
+    return _train_alone(ray.get(config["training"]), config["task"], config["board"], first=first)
 
 
-def _require_trained(task: SeedTask, refused: str) -> None:
-    if refused:
-        raise UsageError(f"seed {task.seed}: {refused}")
+def _require_trained(task: SeedTask, refused: Refused) -> None:
+    if refused is not None:
+        raise type(refused)(f"seed {task.seed}: {refused}")
 
 
 def _require_room(resources: SeedResources) -> None:

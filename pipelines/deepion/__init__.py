@@ -1,0 +1,1 @@
+"""``ms2img deepion``: mass-spectrometry images to ion images, embeddings, co-localised ions and isotopes."""
