@@ -7,18 +7,16 @@ method made of the ion images, so that scores can be counted anew without it.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ms2img.deepion.benchmark.labelled import Labelled
 from ms2img.deepion.benchmark.methods import METHODS
-from ms2img.errors import RunError, UsageError
-from ms2img.io.storage import join, open_bytes
+from ms2img.io.storage import join
+from pipelines.deepion.weights import read_weights, weights_file
 from pipelines.seeds.work import Outcome, SeedTask, Training
 from pipelines.study.ledger import key_of
 
@@ -131,7 +129,9 @@ class Plan:
 
 def plan(config: BenchmarkConfig, data: Sequence[Labelled]) -> Plan:
     """All cells, with the keys of everything each follows from. Raises `UsageError` for weights that do not fit."""
-    weights = _weights(config)
+    from ms2img.deepion.presets import MODELS
+
+    weights = read_weights(config.weights, base=MODELS[config.preset].base) if config.weights else b""
     ions = {each.name: each.ions for each in data}
     cells = cells_of(config, data)
     tasks, networks = [], {}
@@ -172,35 +172,3 @@ def _task(config: BenchmarkConfig, cell: Cell, network: Network | None, images: 
         checkpoint_seconds=config.checkpoint_seconds,
         clock=config.clock,
     )
-
-
-def _weights(config: BenchmarkConfig) -> bytes:
-    """The content of the weights' file, looked through; empty without one."""
-    if not config.weights:
-        return b""
-    from ms2img.deepion.presets import MODELS
-    from ms2img.deepion.resnet import ResNet18, load_weights
-
-    try:
-        with open_bytes(config.weights) as stream:
-            content = stream.read()
-    except RunError as error:
-        raise UsageError(str(error)) from None
-    with weights_file(content) as path:
-        try:
-            load_weights(path or "", ResNet18(base=MODELS[config.preset].base))
-        except UsageError as error:
-            raise UsageError(str(error).replace(str(path), config.weights)) from None
-    return content
-
-
-@contextmanager
-def weights_file(content: bytes) -> Iterator[Path | None]:
-    """Weights as a local file for the length of the block; None for none."""
-    if not content:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="ms2img-weights-") as scratch:
-        path = Path(scratch) / "weights.safetensors"
-        path.write_bytes(content)
-        yield path

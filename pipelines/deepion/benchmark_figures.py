@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from ms2img.deepion.benchmark.methods import ENCODER, METHODS
 from ms2img.deepion.benchmark.scores import MEASURES
 from pipelines.deepion.benchmark_tables import OURS, label_of
-from pipelines.massformer.figures_style import MUTED, new_figure, plain, png
+from pipelines.figures_style import MUTED, new_figure, plain, png
 
 #: Okabe and Ito's, of the networks, which are what the paper is about; methods of the other kinds share one a kind.
 COLOURS = {"deepion": "#d55e00", "simsiam": "#0072b2", "resnet18": "#009e73"}

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ms2img.deepion.draws import Draws
 from ms2img.deepion.objective import COLLAPSED, SPREAD
-from pipelines.massformer.figures_style import MUTED, PREDICTED, REAL, new_figure, plain, png
+from pipelines.figures_style import MUTED, PREDICTED, REAL, new_figure, plain, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

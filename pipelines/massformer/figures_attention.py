@@ -15,8 +15,7 @@ from PIL import Image
 
 from ms2img.learn.intervals import Interval
 from ms2img.massformer.molecule.drawing import draw_atoms
-from pipelines.massformer.figures_energy import CLOSE_UP, sticks
-from pipelines.massformer.figures_style import (
+from pipelines.figures_style import (
     ATTENTION,
     ATTENTION_FROM,
     MUTED,
@@ -26,6 +25,7 @@ from pipelines.massformer.figures_style import (
     plain,
     png,
 )
+from pipelines.massformer.figures_energy import CLOSE_UP, sticks
 
 ACROSS = 2  # mirror plots side by side
 

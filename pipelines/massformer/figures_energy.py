@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
 from ms2img.massformer.evaluate.energy_curve import energy_curve, rank_correlation
-from pipelines.massformer.figures_style import MUTED, PREDICTED, REAL, new_figure, plain, png
+from pipelines.figures_style import MUTED, PREDICTED, REAL, new_figure, plain, png
 
 CELLS = 28  # hexagons along the energy axis
 QUANTILES = (0.005, 0.995)  # the axes leave out what is beyond

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pipelines.massformer.figures_style import MUTED, PREDICTED, REAL, new_figure, plain, png
+from pipelines.figures_style import MUTED, PREDICTED, REAL, new_figure, plain, png
 
 #: The measures shown, and what their axis says.
 SHOWN = {

@@ -1,4 +1,4 @@
-"""How the figures of the evaluation look: one size of type, two colours, PNG without a display."""
+"""How figures of evaluations look: one size of type, two colours, PNG without a display."""
 
 from __future__ import annotations
 
