@@ -18,7 +18,7 @@ from ms2img.learn.checkpoint import TrainingState
 from ms2img.massformer.dataset import TrainingSet
 from ms2img.massformer.selection import DataSettings, select
 from ms2img.massformer.spectrum import binned, transformed
-from ms2img.massformer.training import TRAINING, train_model
+from ms2img.massformer.training import TRAINING, require_batches, train_model
 
 
 class Recorder:
@@ -193,3 +193,15 @@ def test_presets_train_as_the_paper_and_the_released_code() -> None:
     released = TRAINING["released"]
     told = (released.schedule, released.learning_rate, released.batch_size, released.gradient_clip)
     assert told == ("polynomial", 2e-4, 100, 5.0)
+
+
+def test_a_batch_norm_needs_two_spectra_of_every_worker() -> None:
+    given = data()
+    model = replace(tiny("fp"), head_norm="batch")
+    config = replace(FIT, batch_size=3)
+    require_batches(given, model, config)
+    require_batches(given, tiny("fp"), replace(FIT, batch_size=1), workers=4)
+    with pytest.raises(UsageError, match="batch_size: 1 of .* spectra over 1 workers leaves a part of less than 2"):
+        require_batches(given, model, replace(FIT, batch_size=1))
+    with pytest.raises(UsageError, match="over 2 workers"):
+        require_batches(given, model, config, workers=2)

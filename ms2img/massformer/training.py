@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from ms2img.errors import UsageError
 from ms2img.learn.fit import FitResult, fit
 from ms2img.learn.fit_config import FitConfig
 from ms2img.learn.hardware import place, resolve_device
@@ -24,6 +25,7 @@ from ms2img.massformer.objective import CosineObjective, molecule_means, spectru
 
 # AdamW as torch has it (the paper and the released code): no Keras here.
 _TORCH_EPSILON = 1e-8
+LEAST = 2  # spectra of a worker's part, under a batch norm
 #: How each preset is trained. The paper's learning rate, weight decay and batch size came of its search and are not
 #: printed; those of "paper" and "small" are ours. "released": polynomial decay, peak 2e-4, batch 100, gradient clip 5;
 #: its epochs and warm-up are ours.
@@ -125,6 +127,17 @@ def train_model(
         rows, cosines = spectrum_cosines(network, batches.validation())
     means = molecule_means(cosines, data.molecule_of[rows]) if len(rows) else cosines
     return Trained(network.cpu(), result, means)
+
+
+def require_batches(data: TrainingSet, model: ModelConfig, config: FitConfig, *, workers: int = 1) -> None:
+    """`UsageError` where a worker's part of a batch would be one spectrum, and the model's head has batch norms."""
+    n_spectra = len(data.train)
+    n_batches = max(1, -(-n_spectra // config.batch_size))
+    if model.head_norm == "batch" and n_spectra // n_batches // workers < LEAST:
+        raise UsageError(
+            f"batch_size: {config.batch_size} of {n_spectra} spectra over {workers} workers leaves a part of less than "
+            f"{LEAST}, and this model's head has batch norms; expected a larger batch or fewer workers"
+        )
 
 
 def batches_of(

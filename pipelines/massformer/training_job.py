@@ -96,12 +96,14 @@ def run(plan: Plan, config: DataOptions, *, started: float, quiet: bool, notice:
     """Train a plan's seeds, as far as they are not done, and register the best of them."""
     from cluster.connect import connected
     from ms2img.io.storage import folder
+    from ms2img.massformer.training import require_batches
     from ms2img.tracking.entries import InputData
     from ms2img.tracking.seeds import track_seeds
     from ms2img.tracking.store import open_store
     from pipelines.seeds.on_ray import train_seeds
 
     data, work = plan.data, config.work or config.work_place()
+    require_batches(data, plan.model, plan.fit, workers=config.workers_per_seed)
     require_access([work])
     tasks = [_task(plan, config, seed, absolute(work)) for seed in config.seed_numbers()]
     store = open_store()
