@@ -7,22 +7,21 @@ method made of the ion images, so that scores can be counted anew without it.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ms2img.deepion.benchmark.labelled import Labelled
 from ms2img.deepion.benchmark.methods import METHODS
-from ms2img.errors import RunError, UsageError
-from ms2img.io.storage import join, open_bytes
+from ms2img.io.storage import join
+from pipelines.deepion.weights import read_weights, weights_file
 from pipelines.seeds.work import Outcome, SeedTask, Training
 from pipelines.study.ledger import key_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ms2img.deepion.benchmark.methods import Spaces
     from ms2img.deepion.benchmark.networks import Network
     from ms2img.deepion.images import IonImages
@@ -131,18 +130,25 @@ class Plan:
 
 def plan(config: BenchmarkConfig, data: Sequence[Labelled]) -> Plan:
     """All cells, with the keys of everything each follows from. Raises `UsageError` for weights that do not fit."""
-    weights = _weights(config)
     ions = {each.name: each.ions for each in data}
     cells = cells_of(config, data)
-    tasks, networks = [], {}
-    for cell in cells:
-        network = _network(config, cell) if cell.is_network else None
-        task = _task(config, cell, network, ions[cell.data].fingerprint, weights)
-        tasks.append(task)
-        if network is not None:
-            networks[task.name] = network
+    made = {cell: _network(config, cell) for cell in cells if cell.is_network}
+    weights = _weights(config, {network.model.base for network in made.values()})
+    tasks = [_task(config, cell, made.get(cell), ions[cell.data].fingerprint, weights) for cell in cells]
+    networks = {task.name: made[cell] for task, cell in zip(tasks, cells, strict=True) if cell in made}
     by_task = {task.name: cell for task, cell in zip(tasks, cells, strict=True)}
     return Plan(cells, tasks, CellWork(ions, by_task, networks, weights))
+
+
+def _weights(config: BenchmarkConfig, bases: Collection[int]) -> bytes:
+    """The content of the weights' file once it fits every network; empty without one.
+
+    bases: of the networks, see `ResNet18`; a preset's may be narrower than ResNet18, which is a row of its own.
+    """
+    content = b""
+    for base in sorted(bases) if config.weights else ():
+        content = read_weights(config.weights, base=base)
+    return content
 
 
 def _network(config: BenchmarkConfig, cell: Cell) -> Network:
@@ -172,35 +178,3 @@ def _task(config: BenchmarkConfig, cell: Cell, network: Network | None, images: 
         checkpoint_seconds=config.checkpoint_seconds,
         clock=config.clock,
     )
-
-
-def _weights(config: BenchmarkConfig) -> bytes:
-    """The content of the weights' file, looked through; empty without one."""
-    if not config.weights:
-        return b""
-    from ms2img.deepion.presets import MODELS
-    from ms2img.deepion.resnet import ResNet18, load_weights
-
-    try:
-        with open_bytes(config.weights) as stream:
-            content = stream.read()
-    except RunError as error:
-        raise UsageError(str(error)) from None
-    with weights_file(content) as path:
-        try:
-            load_weights(path or "", ResNet18(base=MODELS[config.preset].base))
-        except UsageError as error:
-            raise UsageError(str(error).replace(str(path), config.weights)) from None
-    return content
-
-
-@contextmanager
-def weights_file(content: bytes) -> Iterator[Path | None]:
-    """Weights as a local file for the length of the block; None for none."""
-    if not content:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="ms2img-weights-") as scratch:
-        path = Path(scratch) / "weights.safetensors"
-        path.write_bytes(content)
-        yield path
