@@ -6,8 +6,10 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 from s3_servers import S3Server
+from safetensors.torch import save_file
 
 from bench import deepion_grid
 from bench.deepion_grid import GridFile, chosen
@@ -24,15 +27,17 @@ from ms2img.deepion.images import read_images, write_images
 from ms2img.deepion.phantom.config import PhantomConfig
 from ms2img.deepion.phantom.write import write_phantom
 from ms2img.deepion.presets import MODELS
+from ms2img.deepion.resnet import ResNet18
 from ms2img.deepion.siamese import SiameseConfig
 from ms2img.errors import JobError, UsageError
 from pipelines.command import Output
+from pipelines.deepion import benchmark_job
 from pipelines.deepion.benchmark import BenchmarkConfig, benchmark_command
 from pipelines.deepion.benchmark_cells import DONE, plan
 from pipelines.deepion.benchmark_data import read_labelled
 from pipelines.deepion.benchmark_forecast import forecast
-from pipelines.deepion.benchmark_job import read_cell
-from pipelines.seeds.work import train_seed
+from pipelines.deepion.benchmark_job import CellResult, read_cell
+from pipelines.seeds.work import SeedTask, train_seed
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = Output(quiet=True, json=False)
@@ -111,7 +116,7 @@ def test_numbers_are_those_of_what_the_cells_kept(made: Path) -> None:
 
 def test_isotope_pairs_of_both_modes_stand_beside_what_needs_no_network(made: Path) -> None:
     pairs = pd.read_csv(made / "out/pairs.csv")
-    sources = ["mass alone", "cosine", "Pearson", *["DeepION COL"] * 3, *["DeepION ISO"] * 3]
+    sources = ["mass, intensity", "cosine", "Pearson", *["DeepION COL"] * 3, *["DeepION ISO"] * 3]
     assert pairs["source"].tolist() == sources
     assert pairs["limit"].tolist() == ["none", "best", "best", *["published", "best", "best"] * 2]
     assert len(set(pairs["present"])) == 1
@@ -227,6 +232,34 @@ def test_a_network_that_collapses_is_told_and_left_out(made: Path) -> None:
         benchmark_command(config.model_copy(update={"methods": "deepion"}), QUIET)
 
 
+def test_without_any_score_nothing_is_written_though_isotopes_were_searched(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def col_failed(*asked: Any) -> CellResult | None:
+        found = read_cell(*asked)
+        is_col = found is not None and found.cell.mode == "col"
+        return replace(found, spaces={}, failure="collapsed") if is_col else found
+
+    before = _record(made)
+    monkeypatch.setattr(benchmark_job, "read_cell", col_failed)
+    with pytest.raises(JobError, match="no method gave anything to score; section_deepion_seed0: collapsed"):
+        benchmark_command(_config(made, methods="deepion"), QUIET)
+    assert _record(made) == before
+
+
+def test_a_cell_that_lost_what_it_kept_is_done_again(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be left out of the table without a word."""
+    config = _config(made, out="lost", methods="cosine,euclidean", isotopes=False)
+    _do(config)
+    cells = plan(config, read_labelled(config, quiet=True))
+    (made / f"lost/cells/{cells.tasks[0].name}.safetensors").unlink()
+    done: list[list[SeedTask]] = []
+    monkeypatch.setattr("cluster.connect.connected", lambda **_: nullcontext())
+    monkeypatch.setattr("pipelines.seeds.on_ray.train_seeds", lambda work, tasks, *_: done.append(list(tasks)))
+    benchmark_job.do_missing(config, cells, quiet=True)
+    assert done == [cells.tasks[:1]]
+
+
 def test_sections_and_output_may_be_in_an_object_store(made: Path, s3: S3Server) -> None:
     write_phantom("s3://bucket/section", SECTION)
     config = BenchmarkConfig(
@@ -251,6 +284,7 @@ def test_sections_and_output_may_be_in_an_object_store(made: Path, s3: S3Server)
         ({"methods": "cosine,umpa"}, "methods: expected different ones of euclidean, cosine"),
         ({"methods": "cosine,cosine"}, "methods: expected different ones of"),
         ({"seeds": "0,0"}, "seeds: expected different numbers"),
+        ({"seeds": "0,4294967296"}, "seeds: expected numbers below 4294967296"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(made: Path, options: dict[str, object], message: str) -> None:
@@ -258,6 +292,20 @@ def test_what_cannot_be_done_is_refused_before_any_work(made: Path, options: dic
         benchmark_command(_config(made, **{"out": "refused"} | options), QUIET)
     assert not (made / "refused/cells").exists()
     assert not (made / "refused/benchmark.json").exists()
+
+
+def test_weights_must_fit_every_network_that_is_asked_for(made: Path) -> None:
+    """ResNet18 is whole in a preset whose encoder is narrow: no file fits both."""
+    narrow = str(made / "narrow.safetensors")
+    save_file(ResNet18(base=MODELS["small"].base).state_dict(), narrow)
+    assert all(weights_of(made, methods, narrow) for methods in ("deepion", "simsiam,deepion"))
+    with pytest.raises(UsageError, match=r"narrow.safetensors: tensor '[a-z0-9.]+' is \(8,.*expected \(64,"):
+        weights_of(made, "resnet18,deepion", narrow)
+
+
+def weights_of(folder: Path, methods: str, file: str) -> bytes:
+    config = _config(folder, methods=methods, weights=file)
+    return plan(config, read_labelled(config, quiet=True)).work.weights
 
 
 def test_two_sections_of_one_name_and_labels_of_several_are_refused(made: Path) -> None:

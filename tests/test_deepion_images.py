@@ -222,7 +222,22 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
     manifest.write_text(json.dumps(values | {"format": 99}))
     with pytest.raises(UsageError, match="format 99; this version reads format 2"):
         read_images(tmp_path)
-    for text in ("[]", "{", '{"format": 2}'):
+    part_name, pixels_name = values["files"]
+    wrong: list[dict[str, object]] = [
+        {"files": {}},
+        {"files": {pixels_name: ""}},
+        {"files": {f"images/../{part_name}": "", pixels_name: ""}},
+        {"files": {part_name: "", "../pixels-0.parquet": ""}},
+        {"files": [1, 2]},
+        {"facts": {}},
+        {"facts": values["facts"] | {"colour": "red"}},
+        {"shape": 3},
+        {"shape": [3, "4"]},
+        {"shape": [3, 0]},
+        {"fingerprint": 1},
+    ]
+    damaged = [json.dumps(values | each) for each in wrong]
+    for text in ("[]", "{", '{"format": 2}', "[" * 100_000, *damaged):
         manifest.write_text(text)
         with pytest.raises(UsageError, match="not the description of ion images"):
             read_images(tmp_path)

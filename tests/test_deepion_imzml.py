@@ -57,6 +57,18 @@ def test_the_examples_are_what_pyimzml_reads(shared: Path, name: str) -> None:
     assert header.pixel_size_um == (100.0, 100.0)
 
 
+def test_spectra_of_both_polarities_are_no_section(pair: Path) -> None:
+    """One bin would hold two kinds of ions, and no model or embedding of them could say which."""
+    assert open_imzml(str(pair)).header.polarity == "positive"
+
+    def last_negative(text: str) -> str:
+        before, _, after = text.rpartition('<referenceableParamGroupRef ref="spectrum1"/>')
+        return f'{before}<cvParam cvRef="MS" accession="MS:1000129" name="negative scan"/>{after}'
+
+    edit(pair, last_negative)
+    assert "spectra of positive and of negative mode" in refusal(pair)
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_total_ion_counts_are_those_that_the_file_states(shared: Path, name: str) -> None:
     path = shared / "data/imzml" / name

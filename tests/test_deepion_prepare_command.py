@@ -200,6 +200,7 @@ def test_what_is_wrong_is_told_in_a_line_before_any_work(section, tmp_path, caps
     shutil.copy(section, alone)
     twice = write_imzml(tmp_path / "twice.imzML", PEAKS, [*PLACES[:2], PLACES[0]])
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "ions.npz").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.docx").touch()
     mask = np.ones((2, 2), dtype=bool)
@@ -216,6 +217,7 @@ def test_what_is_wrong_is_told_in_a_line_before_any_work(section, tmp_path, caps
         ([section, tmp_path / "full"], "not empty and not ion images (it has thesis.docx); give OUT a new folder"),
         ([section, tmp_path / "by-hand"], "holds ion images that no file is named for; give OUT another folder"),
         ([section, new, "--section", 7], "no section z = 7"),
+        ([tmp_path / "ions.npz", new, "--section", 7], "ions.npz: --section 7 is for imzML files; leave it out"),
         ([section, new, "--ppm", 0], "ppm: 0.0; expected a number above 0"),
         ([section, new, "--shape", "2by2"], "shape: expected HEIGHTxWIDTH in pixels, such as 64x48"),
     ]:

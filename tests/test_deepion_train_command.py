@@ -29,13 +29,16 @@ from ms2img.errors import UsageError
 from ms2img.io.storage import folder
 from ms2img.tracking.catalogue import list_models
 from ms2img.tracking.pull import find, pulled
-from ms2img.tracking.registry import champion_rule
+from ms2img.tracking.registry import Registration, champion_rule
 from ms2img.tracking.seeds import load_seeds
 from ms2img.tracking.store import open_store
 from pipelines import cli
-from pipelines.deepion.embed_work import blocks_of
+from pipelines.command import Output
+from pipelines.deepion import training_job
+from pipelines.deepion.embed_work import blocks_of, embed_block
 from pipelines.deepion.encoder_training import EncoderSeed, EncoderTraining
-from pipelines.deepion.train import TrainConfig
+from pipelines.deepion.train import TrainConfig, train_command
+from pipelines.deepion.training_job import TrainSummary
 from pipelines.seeds.work import SeedTask, read_result, train_seed
 
 NAME = "ms2img-sim-deepion-phantom-col"
@@ -298,3 +301,27 @@ _SAME = {"system": "deepion", "samples": "s", "labels": "l", "retrieval_mean": "
 def test_the_champion_is_judged_by_retrieval(new: dict[str, str], moves: bool, reason: str) -> None:
     moved, text = champion_rule("m", new, first=False, current=_SAME, new_version="2", current_version="1")
     assert (moved, reason in text) == (moves, True)
+
+
+def test_images_that_are_written_anew_while_they_are_embedded_are_not_taken_for_the_old(tmp_path: Path) -> None:
+    mask = np.ones((16, 16), bool)
+    fingerprint = write_images(tmp_path / "images", IonImages(np.arange(12) + 100.0, spots(), mask))
+    [block] = blocks_of(12, fingerprint, "model", "cpu")
+    write_images(tmp_path / "images", IonImages(np.arange(12) + 200.0, spots(), mask))
+    where: dict[str, Any] = {"images": str(tmp_path / "images"), "out": str(tmp_path / "out"), "model": None}
+    with pytest.raises(UsageError, match="images: was changed while it was embedded; start the command again"):
+        embed_block(block, fingerprint=fingerprint, device="cpu", **where)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("mode", "place"), [("col", "embedding"), ("iso", "embedding-iso")])
+def test_the_next_command_names_a_folder_for_each_mode(
+    mode: str, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An embedding of one mode refuses the folder of the other's."""
+    ions = IonImages(np.arange(12) + 100.0, spots(), np.ones((16, 16), bool))
+    registration = Registration("sim", "1", champion=True, decision="first")
+    summary = TrainSummary("run", registration, ions, "sim", [], 0, 0.5, None, 1.0)
+    monkeypatch.setattr(training_job, "train", lambda *_, **__: summary)
+    train_command(TrainConfig(images="images", mode=mode), Output(quiet=False, json=False))
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f" images {place}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from ms2img.io.storage import Folder, join
 IMAGES, PIXELS_NAME, MANIFEST_NAME = "images/", "pixels", "images.json"
 FORMAT = 2  # of the folder; raised by hand when a reader of the old one would misread it
 PART_BYTES = 64 * 2**20  # of pixels a part (ours): a part fits any worker, a set has few files
+_PART, _PIXELS = re.compile(f"{IMAGES}part-[^/]+"), re.compile(f"{PIXELS_NAME}-[^/]+")  # names in the folder
 ROW_GROUP = 64  # rows (ours): what a reader of one ion takes from the store
 
 
@@ -181,16 +183,32 @@ def read_manifest(source: Folder) -> dict[str, Any]:
         raise UsageError(f"{source.location}: no ion images; make some with 'ms2img deepion prepare FILE.imzML OUT'")
     where = join(source.location, MANIFEST_NAME)
     try:
-        manifest = json.loads(content)
+        manifest: dict[str, Any] = json.loads(content)
         found = manifest["format"]
-        known = {"fingerprint", "shape", "files", "facts"} <= manifest.keys()
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise UsageError(f"{where}: not the description of ion images") from None
     if found != FORMAT:
         raise UsageError(f"{where}: ion images of format {found}; this version reads format {FORMAT}")
-    if not known:
+    if not _is_whole(manifest):
         raise UsageError(f"{where}: not the description of ion images")
     return manifest
+
+
+def _is_whole(manifest: dict[str, Any]) -> bool:
+    """Whether a description has all that readers take from it, and names no file but those of its folder."""
+    try:
+        *parts, measured = manifest["files"].keys()
+        height, width = manifest["shape"]
+        Facts.of(manifest["facts"])
+        return (
+            isinstance(manifest["fingerprint"], str)
+            and all(isinstance(side, int) and side > 0 for side in (height, width))
+            and bool(parts)
+            and all(_PART.fullmatch(name) for name in parts)
+            and _PIXELS.fullmatch(measured) is not None
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
 def _table(source: Folder, name: str, digest: str) -> pa.Table:

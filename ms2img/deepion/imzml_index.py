@@ -57,7 +57,7 @@ class Header:
     mode: str | None = None  # "continuous" | "processed"
     uuid: str | None = None  # 32 hexadecimal digits, lower case
     spectra: str | None = None  # "centroid" | "profile"
-    polarity: str | None = None  # "positive" | "negative" | "mixed"
+    polarity: str | None = None  # "positive" | "negative"
     pixel_size_um: tuple[float, float] | None = None
     run_id: str | None = None
 
@@ -75,7 +75,7 @@ def read_index(path: str) -> Index:
     """Read the XML half of an imzML file.
 
     Raises `RunError`: as `ScanReader.read`; MALFORMED for a spectrum without position or arrays, BAD_VALUE for a number
-    that is none, UNKNOWN_FORMAT for an array of another type or compression, EMPTY for no spectrum.
+    that is none, UNKNOWN_FORMAT for an array of another type or compression, EMPTY for no spectrum, MIXED_POLARITY.
     """
     return _IndexReader(path).index()
 
@@ -107,8 +107,10 @@ class _IndexReader(ScanReader):
         if self._encodings is None:
             raise self.refuse(Code.EMPTY, "an imzML file without a spectrum", position="the end")
         self._header.pixel_size_um = self._pixel_size()
-        if self._signs:
-            self._header.polarity = self._signs.pop() if len(self._signs) == 1 else "mixed"
+        if len(self._signs) > 1:
+            message = "spectra of positive and of negative mode, whose ions are not the same; expected a file each"
+            raise self.refuse(Code.MIXED_POLARITY, message, position="the end")
+        self._header.polarity = next(iter(self._signs), None)
         numbers = np.frombuffer(self._numbers, dtype=np.int64).reshape(-1, len(COLUMNS))
         return Index(self._header, self._encodings, numbers)
 

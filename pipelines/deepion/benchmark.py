@@ -61,6 +61,13 @@ class BenchmarkConfig(SeedOptions):
             raise ValueError(f"expected different ones of {', '.join(METHODS)}")
         return value
 
+    @field_validator("seeds")
+    @classmethod
+    def _umap_takes_the_seeds(cls, value: str) -> str:
+        if any(int(each) >= 2**32 for each in listed(value)):
+            raise ValueError("expected numbers below 4294967296, which UMAP takes")
+        return value
+
     @field_validator("labelled")
     @classmethod
     def _something_is_labelled(cls, value: tuple[str, ...]) -> tuple[str, ...]:

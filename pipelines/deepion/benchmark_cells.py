@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ms2img.deepion.benchmark.labelled import Labelled
@@ -21,6 +20,8 @@ from pipelines.seeds.work import Outcome, SeedTask, Training
 from pipelines.study.ledger import key_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ms2img.deepion.benchmark.methods import Spaces
     from ms2img.deepion.benchmark.networks import Network
     from ms2img.deepion.images import IonImages
@@ -129,20 +130,25 @@ class Plan:
 
 def plan(config: BenchmarkConfig, data: Sequence[Labelled]) -> Plan:
     """All cells, with the keys of everything each follows from. Raises `UsageError` for weights that do not fit."""
-    from ms2img.deepion.presets import MODELS
-
-    weights = read_weights(config.weights, base=MODELS[config.preset].base) if config.weights else b""
     ions = {each.name: each.ions for each in data}
     cells = cells_of(config, data)
-    tasks, networks = [], {}
-    for cell in cells:
-        network = _network(config, cell) if cell.is_network else None
-        task = _task(config, cell, network, ions[cell.data].fingerprint, weights)
-        tasks.append(task)
-        if network is not None:
-            networks[task.name] = network
+    made = {cell: _network(config, cell) for cell in cells if cell.is_network}
+    weights = _weights(config, {network.model.base for network in made.values()})
+    tasks = [_task(config, cell, made.get(cell), ions[cell.data].fingerprint, weights) for cell in cells]
+    networks = {task.name: made[cell] for task, cell in zip(tasks, cells, strict=True) if cell in made}
     by_task = {task.name: cell for task, cell in zip(tasks, cells, strict=True)}
     return Plan(cells, tasks, CellWork(ions, by_task, networks, weights))
+
+
+def _weights(config: BenchmarkConfig, bases: Collection[int]) -> bytes:
+    """The content of the weights' file once it fits every network; empty without one.
+
+    bases: of the networks, see `ResNet18`; a preset's may be narrower than ResNet18, which is a row of its own.
+    """
+    content = b""
+    for base in sorted(bases) if config.weights else ():
+        content = read_weights(config.weights, base=base)
+    return content
 
 
 def _network(config: BenchmarkConfig, cell: Cell) -> Network:

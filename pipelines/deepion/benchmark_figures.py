@@ -23,7 +23,7 @@ PAIR_PANELS = {
     "recall_mean": "recall at the published limit",
 }
 PAIR_COLOURS = {
-    "mass alone": "#b0b6bd",
+    "mass, intensity": "#b0b6bd",
     "cosine": MUTED,
     "Pearson": "#a0619a",
     "DeepION COL": "#0072b2",

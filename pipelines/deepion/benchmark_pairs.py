@@ -1,4 +1,4 @@
-"""The isotope pairs of a benchmark: DeepION in ISO mode beside COL mode, similarities of the images, and mass alone."""
+"""The isotope pairs of a benchmark: DeepION in ISO mode beside COL mode, similarities of the images, and mass and intensity without them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def pair_table(data: Sequence[Labelled], results: Sequence[CellResult], *, ppm: 
 def _searches(
     data: Labelled, search: PairSearch, results: Sequence[CellResult]
 ) -> Iterator[tuple[str, str, str, list[PairScores]]]:
-    yield "mass alone", "", NONE, [search.by_mass_alone()]
+    yield "mass, intensity", "", NONE, [search.without_images()]
     pixels = data.ions.images[:, data.ions.mask]
     for name, measure in FLOORS.items():
         apart = search.apart(SIMILARITY, measure(pixels))

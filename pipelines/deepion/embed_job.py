@@ -143,13 +143,19 @@ def _vectors(
     with Steps(n_ions, "embed", quiet=quiet) as progress:
         progress.advance(n_ions - sum(len(block.rows) for block in left))
         if left:
-            for count in _on_ray(config, left, predictor.model_version, bundle, out, device):
+            for count in _on_ray(config, left, images.fingerprint, predictor.model_version, bundle, out, device):
                 progress.advance(count)
     return np.concatenate([read_block(out, block) for block in blocks])
 
 
 def _on_ray(
-    config: EmbedConfig, blocks: Sequence[Block], version: str, bundle: Path, out: Folder, device: str
+    config: EmbedConfig,
+    blocks: Sequence[Block],
+    fingerprint: str,
+    version: str,
+    bundle: Path,
+    out: Folder,
+    device: str,
 ) -> Iterator[int]:
     """Embed and keep blocks on workers; yields how many images of each, as they are finished."""
     from cluster.connect import connected
@@ -163,6 +169,7 @@ def _on_ray(
         work = partial(
             embed_block,
             images=absolute(config.images),
+            fingerprint=fingerprint,
             out=out.location,
             model=ShippedModel.of(bundle, version, FILE_NAMES),
             device=device,

@@ -35,16 +35,19 @@ def blocks_of(n_ions: int, images_fingerprint: str, model_version: str, device: 
     return blocks
 
 
-def embed_block(block: Block, *, images: str, out: str, model: Model, device: str) -> int:
+def embed_block(block: Block, *, images: str, fingerprint: str, out: str, model: Model, device: str) -> int:
     """Embed a block and keep its vectors in the folder `out`; how many images.
 
-    Raises `UsageError` for images that were changed since the job began, or are none.
+    fingerprint: of the images when the job began. Raises `UsageError` for images that were changed since, or are none.
     """
     from ms2img.deepion.bundle import load_bundle
 
+    source = ImageRows(images)
+    if source.fingerprint != fingerprint:
+        raise UsageError(f"{images}: was changed while it was embedded; start the command again")
     predictor = loaded(model, load_bundle)
     try:
-        vectors = predictor.embed(ImageRows(images).read(block.rows), device=device)
+        vectors = predictor.embed(source.read(block.rows), device=device)
     except FloatingPointError as error:
         raise UsageError(f"{images}: of rows {block.rows.start} to {block.rows.stop - 1}: {error}") from None
     content = io.BytesIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Scores:
-    """The pairs of the groups against a truth, and as a floor those of the groups that masses alone would make."""
+    """The pairs of the groups against a truth, and as a floor those that mass and intensity make without any image."""
 
     found: PairScore
     by_mass: PairScore
@@ -111,7 +112,8 @@ def scores_of(embedding: Embedding, found: Found, truth: str, *, ppm: float) -> 
     matched = int((rows >= 0).sum())
     if not matched:
         raise UsageError(f"{truth}: none of its ions is within {ppm:g} ppm of one of the embedding; is it of this one?")
-    every = np.ones(len(found.candidates), bool)
-    alone = isotope_groups(embedding.mz, found.candidates, every)
+    reduced = embedding.reduced.astype(np.float64)
+    blind = linked(found.candidates, embedding.intensity, reduced, math.inf)
+    alone = isotope_groups(embedding.mz, found.candidates, blind)
     by_mass = [(group.parent, member.ion) for group in alone for member in group.members]
     return Scores(score_pairs(found.pairs, rows, table), score_pairs(by_mass, rows, table), matched)

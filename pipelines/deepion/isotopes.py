@@ -66,7 +66,7 @@ def isotopes_command(config: IsotopesConfig, output: Output) -> Result:
     values = _values(found.counts(), scores)
     _tell(values, polarity, config.ppm, output)
     if scores is not None:
-        output.say(f"Against the truth: {_score(scores.found)}; by mass alone: {_score(scores.by_mass)}")
+        output.say(f"Against the truth: {_score(scores.found)}; without the images: {_score(scores.by_mass)}")
     told(config, output, simulated=embedding.is_simulated)
     return Result(
         {

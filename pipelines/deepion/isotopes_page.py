@@ -104,7 +104,7 @@ def _tiles(found: Found, scores: Scores | None) -> Iterator[dict[str, str]]:
     if scores is not None:
         for name, of in (("precision", "found"), ("recall", "present")):
             score, floor = (getattr(each, name) for each in (scores.found, scores.by_mass))
-            note = f"{scores.found.right} right of {getattr(scores.found, of)} {of}; by mass alone {_share(floor)}"
+            note = f"{scores.found.right} right of {getattr(scores.found, of)} {of}; without the images {_share(floor)}"
             yield {"name": name.capitalize(), "value": _share(score), "note": note}
 
 

@@ -72,11 +72,11 @@ class PrepareConfig(Config):
         """What SOURCE is. Raises `UsageError` where that cannot be told."""
         if (self.peaks is None) != (self.shape is None):
             raise UsageError(f"{self.source}: a matrix needs both --peaks FILE and --shape HEIGHTxWIDTH")
-        if self.peaks is not None:
-            return MATRIX
-        found = {".imzml": IMZML, ".npz": ARCHIVE}.get(suffix(self.source))
+        found = MATRIX if self.peaks is not None else {".imzml": IMZML, ".npz": ARCHIVE}.get(suffix(self.source))
         if found is None:
             raise UsageError(f"{self.source}: expected a file ending in .imzML or .npz, or a matrix with --peaks FILE")
+        if found != IMZML and self.section is not None:
+            raise UsageError(f"{self.source}: --section {self.section} is for imzML files; leave it out")
         return found
 
     def settings(self) -> PrepareSettings:

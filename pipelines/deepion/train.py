@@ -75,7 +75,8 @@ def train_command(config: TrainConfig, output: Output) -> Result:
         f"ions told apart in noise {told_apart} over {len(summary.seeds)} seeds; the best is seed {summary.best}"
     )
     output.say(f"registered {model.uri} (run {summary.run_id}); {model.decision}")
-    output.say(f"Next: ms2img deepion embed {model.uri} {config.images} embedding")
+    place = "embedding" if config.mode == "col" else f"embedding-{config.mode}"  # one of each model
+    output.say(f"Next: ms2img deepion embed {model.uri} {config.images} {place}")
     return Result(
         {
             "run_id": summary.run_id,

@@ -81,7 +81,7 @@ class PairSearch:
         units = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
         return np.asarray(1.0 - np.einsum("kd,kd->k", units[parent], units[child]), np.float64)
 
-    def by_mass_alone(self) -> PairScores:
+    def without_images(self) -> PairScores:
         """The search that accepts every candidate: what the images add is measured from here."""
         return self.score(np.zeros(len(self._candidates)), limit=0.0)
 
