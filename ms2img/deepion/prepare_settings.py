@@ -21,7 +21,7 @@ class PrepareSettings(Settings):
     min_snr: a picked peak is above so many times the spectrum's noise.
     ppm: a peak belongs to a bin whose centre is at most so far away, m/z 1e-6 (ours: what the isotope rules allow).
     min_presence: an ion has signal in at least this share of the measured pixels (ours).
-    pixel_norm: "tic" divides a pixel by its total ion count, before hot spots are capped (ours: the paper names neither).
+    pixel_norm: "tic" divides a pixel by its total ion count, before hot spots are capped (ours).
     hotspots: how an ion is capped: "quantile" of its pixels with signal | "max-fraction" of its maximum | "none".
     hotspot_level: that quantile or fraction (DeepION, section 2.2: 99 %).
     """

@@ -1,4 +1,4 @@
-"""The isotope pairs of a benchmark: DeepION in ISO mode beside COL mode, similarities of the images, and mass and intensity without them."""
+"""The isotope pairs of a benchmark: by DeepION in both modes, by similarities of the images, and without images."""
 
 from __future__ import annotations
 
