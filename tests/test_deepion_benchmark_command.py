@@ -346,6 +346,7 @@ def test_some_sections_of_a_grid_are_asked_for_by_their_difficulty() -> None:
         chosen([0.0, 1.0], "difficulty=2")
 
 
+@pytest.mark.slow
 def test_a_small_grid_runs_and_draws_curves(
     tmp_path: Path, ray_session: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
