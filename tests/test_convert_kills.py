@@ -48,6 +48,7 @@ def undisturbed(tmp_path_factory) -> tuple[Path, Path]:
     return sheet, folder / "out"
 
 
+@pytest.mark.slow  # a minute; tests/test_convert_s3.py kills a conversion once
 def test_struck_again_and_again_one_output_ends_as_if_undisturbed(undisturbed, tmp_path):
     """A miniature of the slow test, on one output; each job but the last is struck once there is something to lose."""
     sheet, expected = undisturbed

@@ -23,8 +23,8 @@ OUT = "s3://lab/out"
 #: Options of any text that name no place; whoever adds one says here, or by a mark, what it is.
 NO_PLACES = {
     "adduct", "adducts", "assay", "cells", "elements", "energy", "instrument_type", "kinds", "max_failures", "model",
-    "models", "ms_levels", "name", "reason", "representation", "resolution", "sample", "seeds", "sigma_mz", "size",
-    "task",
+    "methods", "models", "ms_levels", "name", "query", "reason", "representation", "resolution", "sample", "seeds",
+    "shape", "sigma_mz", "size", "task",
 }  # fmt: skip
 
 
