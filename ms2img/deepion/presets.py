@@ -56,7 +56,7 @@ _BYOL = SiameseConfig(
     beta1=0.9,  # Adam's defaults
     beta2=0.999,
 )
-#: Ours: a quarter of ResNet18's channels takes .25 s of one core a step of 64 images of 64x64, half .65 s, all 2.2 s. On
+#: Ours: a quarter of ResNet18's channels takes .25 s of one core a step of 64 images of 64x64, half .65, all 2.2 s. On
 #: the section of `_GENTLE` some 70 s of one core gave .85 with a quarter, .82 with half.
 _SMALL = replace(_SIMSIAM, hidden=512, width=512, bottleneck=128, base=16)
 
