@@ -51,6 +51,7 @@ def test_from_bucket_to_bucket_is_the_local_data_set_and_unchanged_the_second_ti
     assert "Traceback" not in text
 
 
+@pytest.mark.slow  # half a minute; tests/test_storage_proxy.py has each fault alone
 def test_a_bad_network_costs_time_and_nothing_else(local, s3):
     sheet, out = local
     s3.upload(sheet.parent, "bucket/study")

@@ -245,6 +245,7 @@ def test_bad_options_are_one_line() -> None:
 # --- the difficulty -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # half a minute: the whole study
 def test_the_default_study_is_neither_trivial_nor_hopeless() -> None:
     """A random forest on the pixels of the default study, through the files and the renderer."""
     root = Path(__file__).resolve().parent.parent
