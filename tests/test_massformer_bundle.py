@@ -220,18 +220,19 @@ def test_the_other_system_s_commands_refuse_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_grown_vocabulary_leaves_the_answers_as_they_were(kind: str, tmp_path: Path) -> None:
     before = load_bundle(make_bundle(tmp_path, kind))
-    grown = ConditionVocabulary(
-        adducts=(*before.vocabulary.adducts, "[M+Na]+"), instruments=("new", *before.vocabulary.instruments)
-    )
+    known = before.vocabulary
+    assert known.shares == (0, 1)
+    grown = ConditionVocabulary(adducts=(*known.adducts, "[M+Na]+"), instruments=("new", *known.instruments))
     selfies = SelfiesVocabulary(("[Xe]", *before.selfies.symbols, "[Kr]"))
     weights = extended_weights(before.model, (before.vocabulary, before.selfies), (grown, selfies))
     network = build(before.model.config, SPECTRUM, grown, selfies, seed=5)
     network.load_state_dict(weights)
     after = type(before)(network, spectrum=SPECTRUM, vocabulary=grown, selfies=selfies, model_version="grown")
     np.testing.assert_allclose(after.predict(SMILES, asked()), before.predict(SMILES, asked()), atol=1e-5)
-    # The only known instrument type and adduct are the mean of those known: a new one starts there.
-    new = after.predict(SMILES, asked(instrument="new"))
-    np.testing.assert_allclose(new, before.predict(SMILES, asked()), atol=1e-5)
+    # Another instrument type counted as the only one known: a new one starts there, and spectra that state none.
+    for instrument in ("new", ""):
+        new = after.predict(SMILES, asked(instrument=instrument))
+        np.testing.assert_allclose(new, before.predict(SMILES, asked()), atol=1e-5)
     with pytest.raises(UsageError, match=r"the adducts lack \[M\+H\]\+, which the model knows"):
         smaller = replace(grown, adducts=("[M+Na]+",))
         extended_weights(before.model, (before.vocabulary, before.selfies), (smaller, selfies))

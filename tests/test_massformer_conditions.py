@@ -33,10 +33,25 @@ def test_an_unknown_energy_is_said_to_be_unknown(unknown: float | None) -> None:
 
 
 @pytest.mark.parametrize("instrument", ["", "GC-EI-TOF"])
-def test_an_instrument_that_no_training_spectrum_had_is_other(instrument: str) -> None:
-    found = named(VOCABULARY.encode("[M+H]+", instrument, 1.0, 1.0, "eV", 100.0))
-    assert found["other"] == 1
-    assert found["LC-ESI-ITFT"] == found["LC-ESI-QFT"] == 0
+@pytest.mark.parametrize(
+    ("trained", "expected"),
+    [
+        (["LC-ESI-QFT"] * 3 + ["LC-ESI-ITFT"], {"other": 0, "LC-ESI-ITFT": 0.25, "LC-ESI-QFT": 0.75}),
+        (["LC-ESI-QFT"] * 3 + ["LC-ESI-ITFT", ""], {"other": 1, "LC-ESI-ITFT": 0, "LC-ESI-QFT": 0}),
+    ],
+)
+def test_another_instrument_counts_as_what_was_trained(
+    trained: list[str], expected: dict[str, float], instrument: str
+) -> None:
+    vocabulary = ConditionVocabulary.of(["[M+H]+"] * len(trained), trained)
+    encoded = vocabulary.encode("[M+H]+", instrument, 1.0, 1.0, "eV", 100.0)
+    found = dict(zip(vocabulary.columns, encoded.tolist(), strict=True))
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_without_shares_another_instrument_is_other() -> None:
+    found = named(VOCABULARY.encode("[M+H]+", "GC-EI-TOF", 1.0, 1.0, "eV", 100.0))
+    assert (found["other"], found["LC-ESI-ITFT"], found["LC-ESI-QFT"]) == (1, 0, 0)
 
 
 def test_an_adduct_that_no_training_spectrum_had_is_refused() -> None:
@@ -58,8 +73,11 @@ def test_many_at_once_are_each_as_alone() -> None:
 
 def test_the_order_of_the_spectra_does_not_matter_to_the_vocabulary() -> None:
     one = ConditionVocabulary.of(["[M+H]+", "[M+Na]+", "[M+H]+"], ["QFT", "", "ITFT"])
-    assert one == ConditionVocabulary.of(["[M+Na]+", "[M+H]+"], ["ITFT", "QFT"])
+    assert one == ConditionVocabulary.of(["[M+Na]+", "[M+H]+", "[M+H]+"], ["", "ITFT", "QFT"])
     assert one.instruments == ("ITFT", "QFT")
+    more = ConditionVocabulary.of(["[M+K]+", "[M+H]+"], ["FT", "QFT"], before=one)
+    assert more.adducts == ("[M+H]+", "[M+Na]+", "[M+K]+")
+    assert (more.instruments, more.shares) == (("ITFT", "QFT", "FT"), (0, 0, 0.5, 0.5))
 
 
 def test_a_vocabulary_travels_as_json() -> None:
@@ -71,6 +89,9 @@ def test_a_vocabulary_must_make_sense() -> None:
         ConditionVocabulary(adducts=())
     with pytest.raises(UsageError, match="instruments: a, a; expected each once"):
         ConditionVocabulary(adducts=("[M+H]+",), instruments=("a", "a"))
+    for shares in ((0.5, 0.5, 0.0), (0.5, 0.6), (-0.5, 1.5), (math.nan, 1.0)):
+        with pytest.raises(UsageError, match="shares: .*; expected of 'other' and of each instrument type one"):
+            ConditionVocabulary(adducts=("[M+H]+",), instruments=("a",), shares=shares)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +105,8 @@ def test_a_vocabulary_must_make_sense() -> None:
 def test_a_condition_must_make_sense(energy: float, unit: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         Condition("[M+H]+", energy, unit)
+
+
+def test_an_adduct_may_be_spelled_otherwise() -> None:
+    assert Condition("M+H", 20.0).adduct == Condition("[M+H]1+", 20.0).adduct == "[M+H]+"
+    assert Condition("no adduct", 20.0).adduct == "no adduct"  # the model says what it knows

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from pipelines.massformer.evaluate import EvaluateConfig, evaluate_command
 from pipelines.massformer.evaluate_figures import attention_of, heteroatom_figure
 from pipelines.massformer.evaluate_models import load_models
 from pipelines.massformer.evaluate_parts import TEST, evaluation_parts
+from pipelines.massformer.evaluate_second import second_part
 from pipelines.massformer.figures_attention import attention_colours
 from pipelines.massformer.figures_energy import joint_distribution
 
@@ -141,6 +143,38 @@ def test_a_library_with_another_split_is_refused(made: Path, tmp_path: Path) -> 
     with pytest.raises(UsageError, match=r"smaller: its split is not the one that .*massformer was trained with"):
         evaluate_command(config, QUIET)
     assert not (tmp_path / "out").exists()
+
+
+def test_another_library_is_scored_without_what_was_learnt_from(made: Path, tmp_path: Path) -> None:
+    """By brute force: no molecule that was trained or chosen on, and none of the scaffold of one."""
+    library, settings = library_folder(tmp_path / "library", compounds=30), DataSettings(split="scaffold")
+    model = tiny_bundle(tmp_path / "model", library, epochs=1, settings=settings)
+    known, own = (read_library(str(each)) for each in (library, made / "library"))
+    part = select(known.molecules, known.spectra, settings).part
+    learnt = {each for each, where in part.items() if where != "test"}
+    scaffold_of = {row["molecule_id"]: row["scaffold"] for row in own.molecules.to_pylist()}
+    near = {scaffold_of[each] for each in learnt} - {""}
+    expected = {each for each, scaffold in scaffold_of.items() if each not in learnt and scaffold not in near}
+    given = {"model": str(model), "library": str(library), "second": str(made / "library"), "ranking": False}
+    result = evaluate_command(EvaluateConfig(out=str(tmp_path / "out"), **given), QUIET)
+    molecules = pd.read_csv(tmp_path / "out" / "molecules.csv")
+    scored = {name: set(rows["molecule_id"]) for name, rows in molecules.groupby("part")}
+    assert scored == {"second": expected, "test": {each for each, where in part.items() if where == "test"}}
+    assert result.values["left_out"] == len(scaffold_of) - len(expected) > len(learnt)
+    assert (
+        f"{len(scaffold_of) - len(expected)} of its molecules are left out"
+        in (tmp_path / "out" / "evaluation.html").read_text()
+    )
+
+
+def test_another_library_of_nothing_new_is_refused(made: Path) -> None:
+    library, settings = read_library(str(made / "library")), DataSettings(split="inchikey")
+    selection = select(library.molecules, library.spectra, settings)
+    found = second_part("mine/", library, library, selection, settings)
+    assert set(found.spectra["molecule_id"].to_pylist()) == {e for e, part in selection.part.items() if part == "test"}
+    learnt = replace(library, spectra=selection.of_part("train"))
+    with pytest.raises(UsageError, match="mine/: no spectra to score: .* none of a molecule that it has not learnt"):
+        second_part("mine/", learnt, library, selection, settings)
 
 
 def test_models_that_cannot_be_compared_are_refused(made: Path, tmp_path: Path) -> None:

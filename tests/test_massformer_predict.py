@@ -125,7 +125,7 @@ def test_rows_may_state_their_own_adduct_and_energy(bundle: Path, tmp_path: Path
     assert [(row["id"], row["collision_energy"]) for row in found] == [
         ("molecule 1", 20.0), ("molecule 1", 40.0), ("molecule 2", 35.5),
     ]  # fmt: skip
-    assert [(row["row"], row["code"]) for row in summary.examples] == [(4, "energy"), (5, "energy"), (3, "adduct")]
+    assert [(row["row"], row["code"]) for row in summary.examples] == [(3, "adduct"), (4, "energy"), (5, "energy")]
 
 
 @pytest.mark.ray
@@ -170,6 +170,7 @@ def _leave_parts(bundle: Path, table: Path, parts: Path) -> None:
     ("options", "message"),
     [
         ({"adduct": "[M+K]+"}, r"--adduct \[M\+K\]\+: the model knows \[M\+H\]\+"),
+        ({"adduct": "M+H,foo"}, r"adduct: 'foo' names no adduct such as \[M\+H\]\+"),
         ({"instrument_type": "TOF"}, "--instrument-type TOF: the model knows LC-ESI-QFT"),
         ({"energy": "20,high"}, "expected numbers, 0 or more, with commas between"),
         ({"out": "library.sdf"}, "expected a name that ends in .msp, .mgf or .parquet"),

@@ -152,13 +152,7 @@ def _structures(library: Library) -> Structures:
 
 def _vocabulary(trained: pa.Table, before: ConditionVocabulary | None) -> ConditionVocabulary:
     """The adducts and instruments of the training part, behind those that a model knows already."""
-    found = ConditionVocabulary.of(trained["adduct"].to_pylist(), trained["instrument_type"].to_pylist())
-    if before is None:
-        return found
-    return ConditionVocabulary(
-        adducts=_appended(before.adducts, found.adducts),
-        instruments=_appended(before.instruments, found.instruments),
-    )
+    return ConditionVocabulary.of(trained["adduct"].to_pylist(), trained["instrument_type"].to_pylist(), before=before)
 
 
 def _symbols(tokens: Iterable[tuple[str, ...]], before: SelfiesVocabulary | None) -> SelfiesVocabulary:

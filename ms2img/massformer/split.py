@@ -48,11 +48,16 @@ def split_molecules(
     """
     shares = _checked(by, fractions)
     group_of = _groups(molecules, by)
-    out = _groups(held_out, by) if held_out is not None else {}
-    groups_out = set(out.values())
-    dropped = {each for each, group in group_of.items() if each in out or group in groups_out}
+    dropped = sharing(molecules, held_out, by=by) if held_out is not None else set()
     part_of_group = _deal(Counter(group for each, group in group_of.items() if each not in dropped), shares, seed)
     return {each: DROPPED if each in dropped else part_of_group[group] for each, group in sorted(group_of.items())}
+
+
+def sharing(molecules: pa.Table, others: pa.Table, *, by: str) -> set[str]:
+    """Ids of the molecules that occur in `others`, or whose group does; tables and `by` as of `split_molecules`."""
+    group_of, out = _groups(molecules, by), _groups(others, by)
+    groups_out = set(out.values())
+    return {each for each, group in group_of.items() if each in out or group in groups_out}
 
 
 def _checked(by: str, fractions: Sequence[float]) -> dict[str, float]:

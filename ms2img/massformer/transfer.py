@@ -1,9 +1,9 @@
 """A trained model's weights for a larger vocabulary: fine-tuning on adducts, instruments and symbols it has not seen.
 
 Only two layers look at a vocabulary: the head's first one, which has an input for each adduct and instrument type, and
-the embedding of SELFIES symbols. What is known keeps its weights. A new adduct or instrument type starts as the mean of
-the known ones, the best guess before data; a new symbol as the one that stood for unknown symbols, so that until it is
-trained the model answers as before.
+the embedding of SELFIES symbols. What is known keeps its weights. A new adduct starts as the mean of the known ones,
+the best guess before data; a new instrument type as what another one counted as, a new symbol as the one that stood for
+unknown symbols, so that until they are trained the model answers as before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ms2img.errors import UsageError
-from ms2img.massformer.conditions import ConditionVocabulary
+from ms2img.massformer.conditions import OTHER, ConditionVocabulary
 from ms2img.massformer.model import SpectrumModel
 from ms2img.massformer.molecule.selfies_tokens import UNKNOWN, SelfiesVocabulary
 
@@ -43,9 +43,10 @@ def _conditions(weight: Tensor, before: ConditionVocabulary, after: ConditionVoc
     _require_known("instrument types", before.instruments, after.instruments)
     column = {name: weight[:, place] for place, name in enumerate(before.columns)}
     adducts = torch.stack([column[name] for name in before.adducts]).mean(dim=0)
-    known = before.instruments or before.columns[-1:]  # else "other", which is the last column then
-    instruments = torch.stack([column[name] for name in known]).mean(dim=0)
-    new = dict.fromkeys(after.adducts, adducts) | dict.fromkeys(after.instruments, instruments)
+    another = torch.from_numpy(before.another).to(weight)
+    instrument = weight[:, -len(another) :] @ another
+    new = dict.fromkeys(after.adducts, adducts) | dict.fromkeys(after.instruments, instrument)
+    column[OTHER] = instrument  # whose own weights may never have been trained
     return torch.stack([column[name] if name in column else new[name] for name in after.columns], dim=1)
 
 

@@ -30,7 +30,9 @@ class EvaluateConfig(Config):
         (), description="another model, or another seed, trained on the same split; may be given again"
     )
     second: Annotated[str, Reads()] = Field(
-        "", description="the held-out library, where it is not a laboratory of LIBRARY (local or s3://)"
+        "",
+        description="the library that was held out, where it is not a laboratory of LIBRARY, or any other one: what "
+        "the model has learnt from is left out of it (local or s3://)",
     )
     ranking: bool = Field(True, description="rank candidates too (section 4.5 of the paper)")
 
@@ -40,6 +42,7 @@ def evaluate_command(config: EvaluateConfig, output: Output) -> Result:
     from ms2img.io import storage
     from ms2img.massformer.library.folder import read_library
     from pipelines.massformer.evaluate_models import load_models, selections
+    from pipelines.massformer.evaluate_second import second_part
     from pipelines.massformer.evaluate_work import PAGE_NAME, evaluate_models, finished, write_evaluation
 
     storage.require_access([config.library, config.second, config.out])
@@ -48,6 +51,8 @@ def evaluate_command(config: EvaluateConfig, output: Output) -> Result:
     second = read_library(config.second) if config.second else None
     models = load_models([config.model, *config.compare])
     selection = selections(models, library, config.library, second)
+    settings = models[0].settings
+    part = second_part(config.second, second, library, selection, settings) if second is not None else None
     out = storage.folder(config.out)
     made_of = _made_of(config, models, library, second)
     record = finished(out, made_of)
@@ -56,8 +61,8 @@ def evaluate_command(config: EvaluateConfig, output: Output) -> Result:
             models,
             library,
             selection,
-            second,
-            _context(models[0]),
+            part,
+            _context(models[0], library, config.second),
             with_ranking=config.ranking,
             quiet=output.quiet,
         )
@@ -66,6 +71,9 @@ def evaluate_command(config: EvaluateConfig, output: Output) -> Result:
     else:
         output.say(f"{out.location}: this evaluation is there already")
     _show(record["summary"], output)
+    if left_out := record.get("left_out", 0):
+        like = ", or from others of their scaffold" if settings.split == "scaffold" else ""
+        output.warn(f"{config.second}: {left_out} molecules left out: the model has learnt from them{like}")
     for model, reasons in record["unanswered"].items():
         output.warn(f"{model}: could not be asked of {sum(reasons.values())} spectra ({', '.join(sorted(reasons))})")
     simulated = "; SIMULATED spectra: this says nothing of a real instrument" if library.is_simulated else ""
@@ -77,6 +85,7 @@ def evaluate_command(config: EvaluateConfig, output: Output) -> Result:
             "seconds": record["seconds"],
             "summary": record["summary"],
             "unanswered": record["unanswered"],
+            "left_out": left_out,
         }
     )
 
@@ -94,9 +103,13 @@ def _made_of(
     }
 
 
-def _context(model: LoadedModel) -> dict[str, Any]:
-    """What is said beside every number."""
+def _context(model: LoadedModel, library: Library, second: str) -> dict[str, Any]:
+    """What is said beside every number. `second`: the place of a second library, or ""."""
+    from ms2img.io.location import file_name
+    from pipelines.massformer.evaluate_second import was_held_out
+
     settings, spectrum = model.settings, model.predictor.spectrum
+    another = second and not was_held_out(settings, library)
     # A library on disk has no name of its own: the model's card keeps the one it was trained under.
     return {
         "library": model.description.card.library,
@@ -104,7 +117,7 @@ def _context(model: LoadedModel) -> dict[str, Any]:
         "split_seed": settings.split_seed,
         "cell": settings.cell or "all",
         "adducts": " ".join(settings.adducts) or "all",
-        "held_out": settings.held_out,
+        "held_out": file_name(second.rstrip("/")) if another else settings.held_out,
         "bin_width": spectrum.bin_width,
         "transform": spectrum.transform,
     }

@@ -16,6 +16,7 @@ from ms2img.massformer.evaluate.sources import ModelSource
 from ms2img.massformer.library.folder import Library
 from ms2img.massformer.predictor import SpectrumPredictor
 from ms2img.massformer.selection import DataSettings, Selection, select
+from pipelines.massformer.evaluate_second import was_held_out
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,6 +85,8 @@ def load_models(references: Sequence[str]) -> list[LoadedModel]:
 def selections(models: Sequence[LoadedModel], library: Library, place: str, second: Library | None) -> Selection:
     """The split of the first model, once every model's own is that of the library and their test parts are one.
 
+    second: the library that the training held out; one that it knew nothing of does not matter here.
+
     Raises `UsageError`, naming the model and how many molecules differ.
     """
     chosen = [_selection(model, library, place, second) for model in models]
@@ -98,10 +101,12 @@ def selections(models: Sequence[LoadedModel], library: Library, place: str, seco
 
 
 def _selection(model: LoadedModel, library: Library, place: str, second: Library | None) -> Selection:
-    molecules: pa.Table | None = second.molecules if second is not None else None
-    held_out = model.settings.held_out
-    if held_out and second is None and held_out not in library.spectra["laboratory"].to_pylist():
-        raise UsageError(f"{model.reference}: was trained without library {held_out}; give its folder as --second")
+    molecules: pa.Table | None = None
+    if was_held_out(model.settings, library):
+        if second is None:
+            held_out = model.settings.held_out
+            raise UsageError(f"{model.reference}: was trained without library {held_out}; give its folder as --second")
+        molecules = second.molecules
     selection = select(library.molecules, library.spectra, model.settings, second_library=molecules)
     if selection.fingerprint != model.description.card.fingerprints.folds:
         raise UsageError(

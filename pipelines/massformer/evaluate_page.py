@@ -73,6 +73,7 @@ def build_page(found: Evaluation, made_of: Mapping[str, Any]) -> str:
             for name, content in found.figures.items()
         ],
         unanswered=found.unanswered,
+        left_out=found.left_out,
         tolerance=ENERGY_TOLERANCE,
         confidence=CONFIDENCE,
         resamples=RESAMPLES,

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 import ms2img
 from ms2img.errors import UsageError
@@ -24,6 +22,7 @@ from pipelines.massformer.evaluate_models import LoadedModel
 from pipelines.massformer.evaluate_page import build_page
 from pipelines.massformer.evaluate_parts import TEST, EvaluationParts, evaluation_parts
 from pipelines.massformer.evaluate_scores import PartScores, Scored, floors, score
+from pipelines.massformer.evaluate_second import SecondPart
 from pipelines.massformer.evaluate_tables import difference_table, molecule_table, summary_table
 from pipelines.massformer.figures_scores import score_panels
 from pipelines.progress import Steps
@@ -37,6 +36,7 @@ class Evaluation:
     """All that was found. figures: name -> PNG. ratios: Fig. 5, empty for a model without attention.
 
     unanswered: model -> reason -> questions that it could not be asked (their score is 0).
+    left_out: molecules of the second library that the models have learnt from, or from whose like.
     """
 
     scores: list[PartScores]
@@ -47,6 +47,7 @@ class Evaluation:
     figures: dict[str, bytes] = field(default_factory=dict)
     ratios: dict[str, Interval] = field(default_factory=dict)
     unanswered: dict[str, dict[str, int]] = field(default_factory=dict)
+    left_out: int = 0
     seconds: float = 0.0
 
 
@@ -54,7 +55,7 @@ def evaluate_models(
     models: Sequence[LoadedModel],
     library: Library,
     selection: Selection,
-    second: Library | None,
+    second: SecondPart | None,
     context: Mapping[str, Any],
     *,
     with_ranking: bool,
@@ -66,7 +67,7 @@ def evaluate_models(
         library.molecules,
         selection,
         models[0].predictor.spectrum,
-        second=_second(second, selection, models[0].settings.learnt),
+        second=(second.molecules, second.spectra) if second else None,
     )
     sources = [(each.source(), each.seed) for each in models] + [(each, None) for each in floors(parts)]
     scored: list[Scored] = []
@@ -87,6 +88,7 @@ def evaluate_models(
         figures={"scores.png": score_panels(summary), **figures},
         ratios=ratios,
         unanswered={f"{each.name}, seed {each.seed}": each.unanswered for each in models if each.unanswered},
+        left_out=second.left_out if second else 0,
         seconds=round(time.monotonic() - started, 1),
     )
 
@@ -115,6 +117,7 @@ def write_evaluation(out: Folder, found: Evaluation, made_of: Mapping[str, Any])
         "differences": plain_rows(found.differences),
         "heteroatom_ratios": {symbol: vars(each) for symbol, each in found.ratios.items()},
         "unanswered": found.unanswered,
+        "left_out": found.left_out,
     }
     out.write(RECORD_NAME, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
@@ -141,16 +144,6 @@ def finished(out: Folder, made_of: Mapping[str, Any]) -> dict[str, Any] | None:
                 "write to another folder"
             )
     return dict(record)
-
-
-def _second(second: Library | None, selection: Selection, learnt: Sequence[str]) -> tuple[Any, Any] | None:
-    """Molecules of the second library and its spectra: filtered as the first one's, and without those learnt."""
-    if second is None:
-        return None
-    cells, adducts = (selection.spectra[column].unique() for column in ("cell", "adduct"))
-    kept = second.spectra.filter(pc.is_in(second.spectra["cell"], cells))
-    kept = kept.filter(pc.is_in(kept["adduct"], adducts))
-    return second.molecules, kept.filter(pc.invert(pc.is_in(kept["molecule_id"], pa.array(learnt, pa.string()))))
 
 
 def _figures(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from ms2img.io.location import suffix
+from ms2img.massformer.library.adducts import adduct_names
 from ms2img.places import MODEL_NAMES, Reads, Writes
 from pipelines.command import Output, Result
 from pipelines.failure_limit import SHOWN, FailureLimit
@@ -31,7 +32,9 @@ class PredictConfig(FailureLimit):
         "20,40,60", description="collision energies to predict, with commas between, for rows without one"
     )
     energy_unit: Literal["NCE", "eV"] = Field("NCE", description="unit of all energies")
-    instrument_type: str = Field("", description="as in the model's library, such as LC-ESI-QFT; empty: not stated")
+    instrument_type: str = Field(
+        "", description="as in the model's library, such as LC-ESI-QFT [default: as a mean of those]"
+    )
     out: Annotated[str, Writes()] = Field(
         "predicted.msp", description="library to write, .msp, .mgf or .parquet, local or s3://"
     )
@@ -53,6 +56,11 @@ class PredictConfig(FailureLimit):
     @classmethod
     def _joined(cls, value: Any) -> Any:
         return joined(value)
+
+    @field_validator("adduct")
+    @classmethod
+    def _adducts_are_adducts(cls, value: str) -> str:
+        return adduct_names(value)
 
     @field_validator("energy")
     @classmethod

@@ -83,7 +83,7 @@ def predict_part(rows: Sequence[MoleculeRow], asked: Asked, predictor: SpectrumP
         content=_content(spectra, asked.kind),
         molecules=len(answered),
         spectra=len(spectra),
-        refused=[json.loads(text) for text in dict.fromkeys(json.dumps(each) for each in refused)],
+        refused=sorted((json.loads(text) for text in {json.dumps(each) for each in refused}), key=_order),
     )
 
 
@@ -133,6 +133,10 @@ def _energies(row: MoleculeRow, asked: Asked) -> tuple[float, ...] | None:
 
 def _refusal(row: MoleculeRow, code: str, message: str) -> Refusal:
     return {"row": row.row, "id": row.id, "smiles": row.smiles, "code": code, "message": message}
+
+
+def _order(refusal: Refusal) -> tuple[int, str]:
+    return int(refusal["row"]), str(refusal["message"])
 
 
 def _content(spectra: Sequence[PredictedSpectrum], kind: str) -> bytes:

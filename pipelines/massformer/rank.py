@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from ms2img.config import Config
 from ms2img.errors import UsageError
+from ms2img.massformer.library.adducts import parse_adduct
 from ms2img.places import MODEL_NAMES, Reads, Writes
 from pipelines.command import Output, Result
 from pipelines.lists import joined, numbers
@@ -40,11 +41,18 @@ class RankConfig(Config):
         description="energies to predict at, such as 20,40,60; their mean is compared [default: each query's own]",
     )
     energy_unit: Literal["eV", "NCE"] = Field("NCE", description="of --energy, and of a query's energy without a unit")
-    instrument_type: str = Field("", description="as in the model's library, such as LC-ESI-QFT; others count as one")
+    instrument_type: str = Field(
+        "", description="as in the model's library, such as LC-ESI-QFT [default: as a mean of those]"
+    )
     mass_ppm: float | None = Field(
         None, gt=0, description="compare only candidates whose precursor lies this near to the query's [default: all]"
     )
     top: int | None = Field(None, ge=1, description="rows of a query that are written, best first [default: all]")
+
+    @field_validator("adduct")
+    @classmethod
+    def _adduct_is_one(cls, value: str) -> str:
+        return parse_adduct(value).name
 
     @field_validator("energy", mode="before")
     @classmethod

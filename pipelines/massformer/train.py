@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from ms2img.massformer.library.adducts import adduct_names
 from ms2img.places import Reads
 from pipelines.command import Output, Result, mean_and_sd
 from pipelines.lists import joined, listed
@@ -46,6 +47,11 @@ class DataOptions(FitOptions):
     @classmethod
     def _joined_adducts(cls, value: Any) -> Any:
         return joined(value)
+
+    @field_validator("adducts")
+    @classmethod
+    def _adducts_are_adducts(cls, value: str) -> str:
+        return value if value == ALL else adduct_names(value)
 
     def work_place(self) -> str:
         """Where states and results are kept when --work does not say."""

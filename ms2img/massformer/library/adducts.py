@@ -83,6 +83,22 @@ def parse_adduct(text: str, polarity: str | None = None) -> Adduct:
     return Adduct(name, multiplier, charge, shift)
 
 
+def spelled(adduct: str) -> str:
+    """An adduct in the library's spelling; as it is where it is not understood."""
+    try:
+        return parse_adduct(adduct).name
+    except ValueError:
+        return adduct
+
+
+def adduct_names(text: str) -> str:
+    """The adducts of a list with commas between, in the one spelling, each once: "M+H, [M+Na]+" is "[M+H]+,[M+Na]+".
+
+    Raises `ValueError`, one line, for what names none.
+    """
+    return ",".join(dict.fromkeys(parse_adduct(each).name for each in text.split(",")))
+
+
 def _parts(text: str) -> tuple[int, list[tuple[int, str]], str]:
     """Multiplier, signed groups and the text of the charge."""
     plain = text.translate(_PLAIN)

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from ms2img.config import Config
 from ms2img.io.formats.ion_text import parse_polarity
-from ms2img.massformer.library.adducts import RELEASED_ADDUCTS, Adduct, parse_adduct
+from ms2img.massformer.library.adducts import RELEASED_ADDUCTS, Adduct, adduct_names, parse_adduct
 from ms2img.massformer.library.energy import Energy, Unit, parse_energy
 from ms2img.massformer.library.reasons import STRUCTURE_PREFIX, Reason, Rejected
 from ms2img.massformer.library.record import LibraryRecord
@@ -70,7 +70,7 @@ class LibraryRules(Config):
             return ",".join(RELEASED_ADDUCTS)
         if text.strip() == "all":
             return "all"
-        return ",".join(sorted({parse_adduct(each).name for each in text.split(",")}))
+        return ",".join(sorted(adduct_names(text).split(",")))
 
     @field_validator("cells")
     @classmethod
