@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ms2img.errors import Code
-from ms2img.io.formats.xml_scans import Attributes, End, ScanReader, Start, one_line
-
-MAX_GROUPS = 10_000  # ours: they are kept for the whole file; real files have a few
+from ms2img.io.formats.cv_params import ParamReader, Params
+from ms2img.io.formats.xml_scans import Attributes, End, Start, one_line
 
 # Accessions of the PSI-MS and imaging ontologies.
 _CONTINUOUS, _PROCESSED = "IMS:1000030", "IMS:1000031"
@@ -80,22 +79,21 @@ def read_index(path: str) -> Index:
     return _IndexReader(path).index()
 
 
-class _IndexReader(ScanReader):
+class _IndexReader(ParamReader):
     """Parameters are kept for the element that is open; a row of numbers is made when a spectrum ends."""
 
     roots = ("mzML", "indexedmzML")
     format_name = "imzML"
+    wanted = _WANTED
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._header = Header()
-        self._groups: dict[str, dict[str, str]] = {}
-        self._params: dict[str, str] | None = None  # accession -> value, of the innermost element that is read
-        self._spectrum: dict[str, str] = {}
-        self._array: dict[str, str] = {}
-        self._arrays: dict[str, dict[str, str]] = {}  # accession of m/z or intensity -> the array's parameters
+        self._spectrum: Params = {}
+        self._array: Params = {}
+        self._arrays: dict[str, Params] = {}  # accession of m/z or intensity -> the array's parameters
         self._encodings: tuple[Encoding, Encoding] | None = None
-        self._settings: dict[str, str] = {}
+        self._settings: Params = {}
         self._signs: set[str] = set()
         self._id = ""
         self._numbers = array("q")
@@ -116,10 +114,7 @@ class _IndexReader(ScanReader):
 
     def starts(self) -> dict[str, Start]:
         """See `ScanReader`: what is done where an element begins."""
-        return {
-            "cvParam": self._cv_param,
-            "referenceableParamGroup": self._group,
-            "referenceableParamGroupRef": self._group_ref,
+        return super().starts() | {
             "fileContent": self._start_settings,
             "scanSettings": self._start_settings,
             "run": self._start_run,
@@ -129,59 +124,40 @@ class _IndexReader(ScanReader):
 
     def ends(self) -> dict[str, End]:
         """See `ScanReader`: what is done where an element ends."""
-        return {
-            "referenceableParamGroup": self._leave,
+        return super().ends() | {
             "fileContent": self._end_content,
-            "scanSettings": self._leave,
+            "scanSettings": self.leave,
             "spectrum": self._end_spectrum,
             "binaryDataArray": self._end_array,
         }
 
-    def _cv_param(self, attributes: Attributes) -> None:
-        accession = attributes.get("accession", "")
-        if accession in _WANTED and self._params is not None:
-            self._params.setdefault(accession, attributes.get("value", ""))
-
-    def _group(self, attributes: Attributes) -> None:
-        if len(self._groups) >= MAX_GROUPS:
-            raise self.refuse(Code.TOO_LARGE, f"more than {MAX_GROUPS} parameter groups")
-        self._params = self._groups.setdefault(attributes.get("id", ""), {})
-
-    def _group_ref(self, attributes: Attributes) -> None:
-        if self._params is not None:
-            for accession, value in self._groups.get(attributes.get("ref", ""), {}).items():
-                self._params.setdefault(accession, value)
-
     def _start_settings(self, attributes: Attributes) -> None:
-        self._params = self._settings
+        self.params = self._settings
 
     def _start_run(self, attributes: Attributes) -> None:
         self._header.run_id = attributes.get("id")
 
-    def _leave(self) -> None:
-        self._params = None
-
     def _end_content(self) -> None:
         found = self._settings
         self._header.mode = "continuous" if _CONTINUOUS in found else "processed" if _PROCESSED in found else None
-        uuid = "".join(c for c in found.get(_UUID, "").lower() if c in "0123456789abcdef")
+        uuid = "".join(c for c in found.get(_UUID, {}).get("value", "").lower() if c in "0123456789abcdef")
         self._header.uuid = uuid if len(uuid) == 32 else None
         self._header.spectra = _mode(found)
-        self._leave()
+        self.leave()
 
     def _start_spectrum(self, attributes: Attributes) -> None:
         self._id = f"spectrum {len(self._numbers) // len(COLUMNS) + 1} ({one_line(attributes.get('id', ''))})"
-        self._params = self._spectrum = {}
+        self.params = self._spectrum = {}
         self._arrays = {}
 
     def _start_array(self, attributes: Attributes) -> None:
-        self._params = self._array = {}
+        self.params = self._array = {}
 
     def _end_array(self) -> None:
         for accession in _ARRAYS:
             if accession in self._array:
                 self._arrays.setdefault(accession, self._array)
-        self._params = self._spectrum
+        self.params = self._spectrum
 
     def _end_spectrum(self) -> None:
         row: list[int] = []
@@ -199,7 +175,7 @@ class _IndexReader(ScanReader):
         self._same_encodings(*(self._encoding(self._arrays[accession]) for accession in _ARRAYS))
         self._signs |= {sign for accession, sign in _POLARITY.items() if accession in self._spectrum}
         self._header.spectra = self._header.spectra or _mode(self._spectrum)
-        self._last, self._params = self._id, None
+        self._last, self.params = self._id, None
 
     def _same_encodings(self, mz: Encoding, intensity: Encoding) -> None:
         if self._encodings is None:
@@ -208,7 +184,7 @@ class _IndexReader(ScanReader):
             message = "its arrays are stored otherwise than those before; expected one type and compression a file"
             raise self.refuse(Code.UNKNOWN_FORMAT, message, position=self._id)
 
-    def _encoding(self, params: dict[str, str]) -> Encoding:
+    def _encoding(self, params: Params) -> Encoding:
         dtype = next((name for accession, name in _DTYPE.items() if accession in params), None)
         if dtype is None:
             message = "an array of unknown type; expected float or integer of 32 or 64 bits, or integer of 8 or 16"
@@ -218,10 +194,10 @@ class _IndexReader(ScanReader):
             raise self.refuse(Code.UNKNOWN_FORMAT, message, position=self._id)
         return Encoding(dtype, _ZLIB in params)
 
-    def _integer(self, params: dict[str, str], accession: str, what: str) -> int:
-        text = params.get(accession)
-        if text is None:
+    def _integer(self, params: Params, accession: str, what: str) -> int:
+        if accession not in params:
             raise self.refuse(Code.MALFORMED, f"no {what} ({accession})", position=self._id)
+        text = params[accession].get("value", "")
         if not text.strip().removeprefix("-").isdecimal() or len(text) > 18:
             raise self.refuse(Code.BAD_VALUE, f"{what} '{text[:40]}' is no integer of 64 bits", position=self._id)
         return int(text)
@@ -229,12 +205,12 @@ class _IndexReader(ScanReader):
     def _pixel_size(self) -> tuple[float, float] | None:
         """In um, as the ontology has it; y as x where it is not said. A size that is no positive number is not said."""
         try:
-            x = float(self._settings[_PIXEL_SIZE[0]])
-            y = float(self._settings.get(_PIXEL_SIZE[1], x))
+            x = float(self._settings[_PIXEL_SIZE[0]]["value"])
+            y = float(self._settings.get(_PIXEL_SIZE[1], {}).get("value", x))
         except (KeyError, ValueError):
             return None
         return (x, y) if 0 < x < np.inf and 0 < y < np.inf else None
 
 
-def _mode(params: dict[str, str]) -> str | None:
+def _mode(params: Params) -> str | None:
     return next((mode for accession, mode in _MODE.items() if accession in params), None)

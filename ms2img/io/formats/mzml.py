@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator
 
 from ms2img.errors import Code, RunError
+from ms2img.io.formats.cv_params import ParamReader, Params
 from ms2img.io.formats.scan import EncodedArray, Precursor, Scan
-from ms2img.io.formats.xml_scans import Attributes, End, ScanReader, Start, one_line
+from ms2img.io.formats.xml_scans import Attributes, End, Start, one_line
 
 ROOTS = ("mzML", "indexedmzML")
-
-MAX_GROUPS = 10_000  # ours: they are kept for the whole file; real files have a few
 
 # Accessions of the PSI-MS and unit ontologies.
 _MS_LEVEL = "MS:1000511"
@@ -43,24 +42,21 @@ _WANTED = frozenset(
     }
 )  # fmt: skip
 
-Params = dict[str, Attributes]  # accession -> the cvParam's attributes
-
 
 def read_scans(path: str) -> Iterator[Scan]:
     """Every mass spectrum of an mzML file, in its order. Raises `RunError`: as `ScanReader.read`, and BAD_VALUE."""
     return _MzmlReader(path).read()
 
 
-class _MzmlReader(ScanReader):
+class _MzmlReader(ParamReader):
     """What is open at the moment is kept as parameters; a scan is made of them when its element ends."""
 
     roots = ROOTS
     format_name = "mzML"
+    wanted = _WANTED
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._groups: dict[str, Params] = {}
-        self._params: Params | None = None  # where a cvParam belongs now; None outside of all that is read
         self._spectrum: Params = {}
         self._attributes: Attributes = {}
         self._n_spectra = 0
@@ -71,10 +67,7 @@ class _MzmlReader(ScanReader):
         self._arrays: dict[str, tuple[Params, str, str]] = {}  # accession of m/z or intensity -> params, length, text
 
     def starts(self) -> dict[str, Start]:
-        return {
-            "cvParam": self._cv_param,
-            "referenceableParamGroup": self._group,
-            "referenceableParamGroupRef": self._group_ref,
+        return super().starts() | {
             "spectrum": self._start_spectrum,
             "precursor": self._start_precursor,
             "product": self._outside,
@@ -83,8 +76,7 @@ class _MzmlReader(ScanReader):
         }
 
     def ends(self) -> dict[str, End]:
-        return {
-            "referenceableParamGroup": self._leave,
+        return super().ends() | {
             "spectrum": self._end_spectrum,
             "precursor": self._back,
             "product": self._back,
@@ -92,43 +84,25 @@ class _MzmlReader(ScanReader):
             "binaryDataArray": self._end_array,
         }
 
-    def _cv_param(self, attributes: Attributes) -> None:
-        accession = attributes.get("accession", "")
-        if accession in _WANTED and self._params is not None:
-            self._params.setdefault(accession, attributes)
-
-    def _group(self, attributes: Attributes) -> None:
-        if len(self._groups) >= MAX_GROUPS:
-            raise self.refuse(Code.TOO_LARGE, f"more than {MAX_GROUPS} parameter groups")
-        self._params = self._groups.setdefault(attributes.get("id", ""), {})
-
-    def _group_ref(self, attributes: Attributes) -> None:
-        if self._params is not None:
-            for accession, given in self._groups.get(attributes.get("ref", ""), {}).items():
-                self._params.setdefault(accession, given)
-
-    def _leave(self) -> None:
-        self._params = None
-
     def _back(self) -> None:
-        self._params = self._spectrum
+        self.params = self._spectrum
 
     def _outside(self, attributes: Attributes) -> None:
-        self._params = None
+        self.params = None
 
     def _start_spectrum(self, attributes: Attributes) -> None:
         self._n_spectra += 1
-        self._params = self._spectrum = {}
+        self.params = self._spectrum = {}
         self._attributes, self._precursor, self._arrays = attributes, None, {}
 
     def _start_precursor(self, attributes: Attributes) -> None:
         # The first is the last step: of an MS3 scan the others are where its precursor came from.
-        self._params = {}
+        self.params = {}
         if self._precursor is None:
-            self._precursor = self._params
+            self._precursor = self.params
 
     def _start_array(self, attributes: Attributes) -> None:
-        self._params = self._array = {}
+        self.params = self._array = {}
         self._array_length = attributes.get("arrayLength", "")
         self._text_of_array = ""
 
@@ -152,7 +126,7 @@ class _MzmlReader(ScanReader):
             scan = self._scan(scan_id)
         except ValueError as error:
             raise self.refuse(Code.BAD_VALUE, str(error), position=scan_id) from None
-        self._params, self._attributes, self._arrays = None, {}, {}
+        self.params, self._attributes, self._arrays = None, {}, {}
         if scan is not None:
             self.emit(scan)
 
