@@ -14,7 +14,7 @@ demo: setup
 
 ## Lint, types, tests
 test: setup lint types
-	@$(BIN)/python -m pytest -q -m "not slow and not cluster" --durations=10
+	@$(BIN)/python -m pytest -q -m "not slow and not cluster" --numprocesses=2 --dist=loadgroup --durations=10
 
 ## Only the environment
 setup: $(VENV)/.ready
@@ -51,6 +51,7 @@ test-cluster: setup
 
 ## Coverage-guided fuzzing of every reader; what fails is kept in fuzz-failures/
 fuzz: setup
+	@MS2IMG_EXPLORE=1 $(BIN)/python -m pytest -q -m "hypothesis and not slow"
 	@$(BIN)/python -m fuzz.readers --runs $(RUNS)
 
 ## The tables in docs/performance.md

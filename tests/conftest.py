@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from s3_servers import S3Server, have_servers, moto_server, rclone_server
 
@@ -13,6 +14,10 @@ from s3_servers import S3Server, have_servers, moto_server, rclone_server
 SHARED = Path(os.environ.get("MS2IMG_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
 #: Set in continuous integration, where everything a test may need is installed: a skip is then a failure.
 FORBID_SKIPS = bool(os.environ.get("MS2IMG_FORBID_SKIPS"))
+# `make test` draws the same examples every time: what passes, passes. `make fuzz` draws others.
+hypothesis.settings.register_profile("fixed", derandomize=True)
+if not os.environ.get("MS2IMG_EXPLORE"):
+    hypothesis.settings.load_profile("fixed")
 os.environ["MS2IMG_PROFILE"] = ""  # the tests are no user of whatever cluster this machine's user has
 
 
@@ -71,6 +76,13 @@ def ray_session() -> Iterator[None]:
     os.environ.pop("RAY_ADDRESS", None)
     with connected(num_cpus=2):
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two processes one has all that starts Ray: two at once have no room on two cores. Other files stay whole."""
+    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else item.path.stem))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -92,7 +92,7 @@ def test_images_are_of_0_to_1_whatever_the_unit(values: np.ndarray, pixel_norm: 
 
 
 @few
-@given(counts, st.sampled_from(["tic", "none"]), st.floats(0, 1))
+@given(counts, st.sampled_from(["tic", "none"]), st.floats(0, 1, exclude_max=True))
 def test_what_is_kept_of_each_ion(values: np.ndarray, pixel_norm: str, min_presence: float) -> None:
     asked = PrepareSettings(pixel_norm=pixel_norm, min_presence=min_presence, hotspots="none")
     tic = values.sum(axis=0)
