@@ -49,10 +49,10 @@ cluster-down: setup
 test-cluster: setup
 	@$(BIN)/python -m pytest -q -m cluster
 
-## Coverage-guided fuzzing of every reader; what fails is kept in fuzz-failures/
+## Coverage-guided fuzzing of every reader (what fails is kept in fuzz-failures/), and property tests on new examples
 fuzz: setup
-	@MS2IMG_EXPLORE=1 $(BIN)/python -m pytest -q -m "hypothesis and not slow"
 	@$(BIN)/python -m fuzz.readers --runs $(RUNS)
+	@MS2IMG_EXPLORE=1 $(BIN)/python -m pytest -q -m "hypothesis and not slow"
 
 ## The tables in docs/performance.md
 bench: setup
