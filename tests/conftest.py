@@ -78,6 +78,7 @@ def ray_session() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of two processes one has all that starts Ray: two at once have no room on two cores. Other files stay whole."""
     with_ray = {item.path for item in items if item.get_closest_marker("ray")}
