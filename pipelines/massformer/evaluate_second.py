@@ -1,7 +1,8 @@
 """The second library of an evaluation: the one that a training held out, or one that it knew nothing of.
 
 The first kind decides the split: what shares a group with it was not trained on. Of the second kind, a laboratory's own
-library, say, whatever shares a group with a molecule that was trained or chosen on is left out of the evaluation.
+library, say, whatever shares a group with a molecule that may have been trained or chosen on is left out: with any
+outside of the test part, since of the models that are compared one may have seen less of the training part.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from ms2img.errors import UsageError
 from ms2img.massformer.library.folder import Library
 from ms2img.massformer.selection import DataSettings, Selection
-from ms2img.massformer.split import TRAIN, VALIDATION, sharing
+from ms2img.massformer.split import TEST, sharing
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def second_part(
         spectra = spectra.filter(pc.is_in(spectra[column], selection.spectra[column].unique()))
     learnt = set(settings.learnt)
     if not was_held_out(settings, library):
-        trained = {each for each, part in selection.part.items() if part in (TRAIN, VALIDATION)}
+        trained = {each for each, part in selection.part.items() if part != TEST}
         known = library.molecules.filter(pc.is_in(library.molecules["molecule_id"], _ids(trained)))
         learnt |= sharing(second.molecules, known, by=settings.split)
     kept = spectra.filter(pc.invert(pc.is_in(spectra["molecule_id"], _ids(learnt))))
