@@ -6,15 +6,15 @@ SAMPLES ?=
 ASSAY   ?= dpph
 RUNS    ?= 100000
 
-.PHONY: demo test setup lint types test-slow cluster cluster-down test-cluster fuzz bench lock clean
+.PHONY: demo test setup lint types unit test-slow cluster cluster-down test-cluster fuzz bench lock clean
 
 ## The whole job on a simulated study, or on your own: make demo SAMPLES=my.csv ASSAY=dpph
 demo: setup
 	@$(BIN)/ms2img demo --assay $(ASSAY) $(if $(SAMPLES),--samples $(SAMPLES))
 
 ## Lint, types, tests
-test: setup lint types
-	@$(BIN)/python -m pytest -q -m "not slow and not cluster" --numprocesses=2 --dist=loadgroup --durations=10
+test: setup lint
+	@$(MAKE) --no-print-directory --jobs=2 types unit
 
 ## Only the environment
 setup: $(VENV)/.ready
@@ -23,13 +23,17 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"ms2img needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; try: make setup PYTHON=python3.12")'
 	@echo "Setting up $(VENV) (once; about a minute after the downloads) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[all,test]"
+	@# Bytecode is written where a module is first imported: compiling all that is never imported takes a minute
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable ".[all,test]"
 	@touch $@
 
 lint: setup
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
+
+unit: setup
+	@$(BIN)/python -m pytest -q -m "not slow and not cluster" --durations=10
 
 types: setup
 	@$(BIN)/mypy

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from conversions import FAILURES, conversion, finish, study
 from s3_servers import S3Server, have_servers, moto_server, rclone_server
 
 #: Where the public real files lie; absent on a user's machine, always present in continuous integration.
@@ -69,6 +70,16 @@ def _ready(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 
 @pytest.fixture(scope="session")
+def undisturbed_conversion(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A sheet of 32 runs, four of them cut short, and the data set of a conversion that nothing happens to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    sheet = study(folder / "study", 32)
+    with conversion(sheet, folder / "out") as process:
+        assert finish(process)[0] == FAILURES
+    return sheet, folder / "out"
+
+
+@pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray with two CPUs for all tests that need it: starting one takes seconds."""
     from cluster.connect import connected
@@ -76,14 +87,6 @@ def ray_session() -> Iterator[None]:
     os.environ.pop("RAY_ADDRESS", None)
     with connected(num_cpus=2):
         yield
-
-
-@pytest.hookimpl(tryfirst=True)  # before the plugin looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes one has all that starts Ray: two at once have no room on two cores. Other files stay whole."""
-    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else item.path.stem))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from mgf_files import good, slow, spectrum
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli import run; run()"]
+FAILURES = 3  # exit status: some runs failed
 VICTIMS = ("driver", "worker", "reader", "raylet", "gcs_server", "ray::DashboardAgent")
 
 

@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from conversions import (
     COMMAND,
+    FAILURES,
     VICTIMS,
     below,
     conversion,
@@ -21,14 +21,11 @@ from conversions import (
     outside_ray,
     staged,
     strike,
-    study,
     wait_for,
 )
 
 from ms2img.io.dataset.lease import LEASE_NAME
 from ms2img.io.dataset.process import birth
-
-FAILURES = 3
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
@@ -38,20 +35,10 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
     return status, [line for line in lines if line.startswith("ms2img: ")]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> tuple[Path, Path]:
-    """A sheet, and the data set that a conversion makes of it when nothing happens."""
-    folder = tmp_path_factory.mktemp("kills")
-    sheet = study(folder / "study", 32)
-    with conversion(sheet, folder / "out") as process:
-        assert finish(process)[0] == FAILURES
-    return sheet, folder / "out"
-
-
 @pytest.mark.slow  # a minute; tests/test_convert_s3.py kills a conversion once
-def test_struck_again_and_again_one_output_ends_as_if_undisturbed(undisturbed, tmp_path):
+def test_struck_again_and_again_one_output_ends_as_if_undisturbed(undisturbed_conversion, tmp_path):
     """A miniature of the slow test, on one output; each job but the last is struck once there is something to lose."""
-    sheet, expected = undisturbed
+    sheet, expected = undisturbed_conversion
     out = tmp_path / "out"
 
     with conversion(sheet, out) as process:
@@ -105,8 +92,8 @@ def wait_until_gone(processes: dict[int, str]) -> None:
         time.sleep(0.05)
 
 
-def test_of_two_jobs_at_once_the_second_is_refused_and_ctrl_c_ends_the_first(undisturbed, tmp_path):
-    sheet, _ = undisturbed
+def test_of_two_jobs_at_once_the_second_is_refused_and_ctrl_c_ends_the_first(undisturbed_conversion, tmp_path):
+    sheet, _ = undisturbed_conversion
     out = tmp_path / "out"
     with conversion(sheet, out) as first:
         wait_for((out / LEASE_NAME).exists, first)
@@ -133,8 +120,8 @@ cp -r "$OUT/." "$COPY"
 """
 
 
-def test_a_full_disk_ends_the_job_in_a_line_and_room_lets_it_go_on(undisturbed, tmp_path):
-    sheet, expected = undisturbed
+def test_a_full_disk_ends_the_job_in_a_line_and_room_lets_it_go_on(undisturbed_conversion, tmp_path):
+    sheet, expected = undisturbed_conversion
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode:
         pytest.skip("no right to a mount namespace (unshare -rm)")
     out, copy, log = tmp_path / "out", tmp_path / "copy", tmp_path / "log"
@@ -155,7 +142,7 @@ def test_a_full_disk_ends_the_job_in_a_line_and_room_lets_it_go_on(undisturbed, 
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments(undisturbed, tmp_path):
+def test_twenty_kills_at_random_moments(undisturbed_conversion, tmp_path):
     """Every kind of process, at moments drawn over the length of a job; the seed is fixed.
 
     A moment is a number of newly staged files and a pause, so that a slow machine is struck where a fast one is: before
@@ -163,7 +150,7 @@ def test_twenty_kills_at_random_moments(undisturbed, tmp_path):
     reader was replaced), or ends and is run again; when the data set is there it is compared and a new one begun, so
     that kills fall on fresh and on resumed jobs.
     """
-    sheet, expected = undisturbed
+    sheet, expected = undisturbed_conversion
     draw = random.Random(20)  # noqa: S311
     out, number = tmp_path / "out 0", 0
     for kill in range(20):
