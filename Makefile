@@ -23,8 +23,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"ms2img needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; try: make setup PYTHON=python3.12")'
 	@echo "Setting up $(VENV) (once; about a minute after the downloads) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@# Bytecode is written where a module is first imported: compiling all that is never imported takes a minute
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable ".[all,test]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[all,test]"
 	@touch $@
 
 lint: setup

@@ -191,6 +191,7 @@ def test_another_label_is_another_cell(first, home, store, tmp_path):
     again(home, store, **NARROW)
 
 
+@pytest.mark.slow  # a minute; tests/test_sweep_kills.py kills a driver, and a damaged fold is done again above
 def test_a_driver_that_is_killed_goes_on_where_it_was(first, home, store, tmp_path):
     """Two folds are there when it dies by ``kill -9``; they stay, and all folds are those of the undisturbed study."""
     file = write(tmp_path, data=plain(home), conditions={})
