@@ -32,7 +32,8 @@ def main() -> None:
     options = parser.parse_args()
     grid = Grid(GridFile.resolve({}, options.file))
     parts = grid.parts("scaffold", "HCD")
-    part, trained = parts.held_out[TEST], parts.training.condition
+    part = parts.held_out[TEST]
+    adducts, types = zip(*((each.adduct, each.instrument_type) for each in parts.training.condition), strict=True)
     print(f"{len(part)} spectra of {len(part.molecules)} molecules")
     print("model | stated | as those trained on | as 'other'")
     for kind in grid.file.models:
@@ -43,16 +44,11 @@ def main() -> None:
         predictor = load_models([place])[0].predictor
         unstated = [replace(each, instrument_type="") for each in part.condition]
         scores = [score(predictor, part, part.condition)]
-        for shares in (shares_of(predictor.vocabulary, trained), ()):
-            predictor.vocabulary = replace(predictor.vocabulary, shares=shares)
+        known = ConditionVocabulary.of(adducts, types, before=predictor.vocabulary)  # a bundle may be older than shares
+        for vocabulary in (known, replace(known, shares=())):
+            predictor.vocabulary = vocabulary
             scores.append(score(predictor, part, unstated))
         print(" | ".join([kind, *(f"{each:.4f}" for each in scores)]), flush=True)
-
-
-def shares_of(vocabulary: ConditionVocabulary, conditions: Sequence[Condition]) -> tuple[float, ...]:
-    """Of a training's spectra, in the order of a vocabulary; a bundle may be older than they are."""
-    types = [each.instrument_type for each in conditions]
-    return tuple(types.count(name) / len(types) for name in ("", *vocabulary.instruments))
 
 
 def score(predictor: SpectrumPredictor, part: Part, conditions: Sequence[Condition]) -> float:

@@ -111,7 +111,7 @@ class ConditionVocabulary(Settings):
 
         It is "other" if spectra without a type were trained on. If none were, nothing has trained the weights of
         "other", and it is the known types in the proportion of their spectra: a cosine .004-.006 better (held-out
-        molecules of MassBank, scaffold split, all four models).
+        molecules of MassBank, scaffold split, all four models; ``python -m bench.massformer_instruments``).
         """
         if self.shares and not self.shares[0]:
             return np.array(self.shares, dtype=np.float32)

@@ -68,7 +68,7 @@ class Scores:
     """The pairs of the groups against a truth, and as a floor those that mass and intensity make without any image."""
 
     found: PairScore
-    by_mass: PairScore
+    without_images: PairScore
     matched: int  # ions of the embedding that are ions of the truth
 
 
@@ -113,7 +113,7 @@ def scores_of(embedding: Embedding, found: Found, truth: str, *, ppm: float) -> 
     if not matched:
         raise UsageError(f"{truth}: none of its ions is within {ppm:g} ppm of one of the embedding; is it of this one?")
     reduced = embedding.reduced.astype(np.float64)
-    blind = linked(found.candidates, embedding.intensity, reduced, math.inf)
-    alone = isotope_groups(embedding.mz, found.candidates, blind)
-    by_mass = [(group.parent, member.ion) for group in alone for member in group.members]
-    return Scores(score_pairs(found.pairs, rows, table), score_pairs(by_mass, rows, table), matched)
+    accepted = linked(found.candidates, embedding.intensity, reduced, math.inf)
+    groups = isotope_groups(embedding.mz, found.candidates, accepted)
+    without_images = [(group.parent, member.ion) for group in groups for member in group.members]
+    return Scores(score_pairs(found.pairs, rows, table), score_pairs(without_images, rows, table), matched)

@@ -66,7 +66,7 @@ def isotopes_command(config: IsotopesConfig, output: Output) -> Result:
     values = _values(found.counts(), scores)
     _tell(values, polarity, config.ppm, output)
     if scores is not None:
-        output.say(f"Against the truth: {_score(scores.found)}; without the images: {_score(scores.by_mass)}")
+        output.say(f"Against the truth: {_score(scores.found)}; without the images: {_score(scores.without_images)}")
     told(config, output, simulated=embedding.is_simulated)
     return Result(
         {
@@ -158,7 +158,7 @@ def _values(counts: Mapping[str, int], scores: Scores | None) -> dict[str, Any]:
     if scores is None:
         return values
     values["matched"] = scores.matched
-    for name, score in (("", scores.found), ("by_mass_", scores.by_mass)):
+    for name, score in (("", scores.found), ("by_mass_", scores.without_images)):
         for key in ("precision", "recall"):
             value = getattr(score, key)
             values[name + key] = value if math.isfinite(value) else None

@@ -103,7 +103,7 @@ def _tiles(found: Found, scores: Scores | None) -> Iterator[dict[str, str]]:
     yield {"name": "Isotope groups", "value": f"{counts['groups']}", "note": f"with {counts['isotopes']} isotope ions"}
     if scores is not None:
         for name, of in (("precision", "found"), ("recall", "present")):
-            score, floor = (getattr(each, name) for each in (scores.found, scores.by_mass))
+            score, floor = (getattr(each, name) for each in (scores.found, scores.without_images))
             note = f"{scores.found.right} right of {getattr(scores.found, of)} {of}; without the images {_share(floor)}"
             yield {"name": name.capitalize(), "value": _share(score), "note": note}
 
